@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, ntier.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Check what the hosts reported, and show the plan."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.ntier.django.plugins.filter.sizing import size_in
+from ansible_collections.ntier.django.plugins.plugin_utils import plan
+from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults, InventoryError, listed
+from ansible_collections.ntier.django.plugins.plugin_utils.sizing import TooLittleMemory
+
+display = Display()
+
+#: Distribution → the versions that the roles were written for.
+SUPPORTED: dict[str, tuple[str, ...]] = {"Debian": ("12", "13"), "Ubuntu": ("22.04", "24.04")}
+
+
+def check_system(host: str, distribution: str, version: str, faults: Faults) -> None:
+    """Note in *faults* a host whose operating system the roles don't know."""
+    names = [f"{name} {listed(versions)}" for name, versions in SUPPORTED.items()]
+    if version not in SUPPORTED.get(distribution, ()):
+        faults.add(f"host {host}", f"runs {distribution} {version}", f"ntier.django supports {listed(names)}")
+
+
+class ActionModule(ActionBase):
+    """Raise when a host can't serve what it shall; otherwise show the plan."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Return the result of the task, with the plan's lines in C(plan); never contacts a host."""
+        result = super().run(tmp, task_vars)
+        self.validate_argument_spec({"show": {"type": "bool", "default": True}})
+        variables = task_vars or {}
+        cluster = self._templar.template(variables["ntier_topology"])
+        faults = Faults()
+        sizes: dict[str, t.Any] = {}
+        for host in cluster["hosts"]:
+            own = variables["hostvars"][host]
+            facts = own.get("ansible_facts") or {}
+            memory = own.get("ntier_memory_mb", facts.get("memtotal_mb"))
+            cores = own.get("ntier_cores", facts.get("processor_vcpus"))
+            if "distribution" in facts:
+                check_system(host, facts["distribution"], _release(facts), faults)
+            if memory is None or cores is None:
+                continue  # not asked, because of --limit
+            try:
+                sizes[host] = size_in(cluster, host, memory, cores, own.get("ntier_memory_shares"))
+            except TooLittleMemory as error:
+                faults.sentences.append(str(error))
+        if faults:
+            raise AnsibleActionFail(str(InventoryError(faults.sentences, "The hosts can't serve what the inventory says")))
+        result.update(changed=False, plan=plan.render(cluster, sizes))
+        if self._task.args.get("show", True):
+            display.display("\n" + "\n".join(result["plan"]) + "\n")
+        return result
+
+
+def _release(facts: t.Mapping[str, t.Any]) -> str:
+    """Return the version as a distribution counts: Debian by majors, Ubuntu by year and month."""
+    return str(facts["distribution_major_version"] if facts["distribution"] == "Debian" else facts["distribution_version"])

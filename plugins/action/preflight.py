@@ -1,0 +1,154 @@
+# Copyright: (c) 2026, ntier.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Check everything that the controller can know, before any host is contacted."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import typing as t
+
+import yaml
+from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleUndefinedVariable
+from ansible.plugins.action import ActionBase
+from ansible.release import __version__ as core_version
+from ansible.utils.display import Display
+
+from ansible_collections.ntier.django.plugins.filter.topology import addresses
+from ansible_collections.ntier.django.plugins.plugin_utils import rolevars, topology, wiring
+from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults, InventoryError
+
+try:  # where a value was written is known to ansible-core, but not offered to plugins yet
+    from ansible._internal._datatag._tags import Origin
+except ImportError:
+    Origin = None
+
+display = Display()
+
+LEAST_CORE = (2, 19)
+#: Variables of the cluster that a user may set.
+PUBLIC = ("ntier_sites", "ntier_address", "ntier_memory_mb", "ntier_cores", "ntier_memory_shares", "ntier_secrets_file")
+COLLECTION = pathlib.Path(__file__).resolve().parents[2]
+
+
+def check_core(version: str, faults: Faults) -> None:
+    """Note in *faults* an ansible-core that is too old."""
+    match = re.match(r"(\d+)\.(\d+)", version)
+    if not match or tuple(map(int, match.groups())) < LEAST_CORE:
+        least = ".".join(map(str, LEAST_CORE))
+        faults.add("ansible-core on this controller", f"is {version}", f"ntier.django needs {least} or newer: pip install 'ansible-core>={least}'")
+
+
+def check_folders(sites: t.Iterable[t.Mapping[str, t.Any]], directory: str, faults: Faults) -> None:
+    """Note in *faults* every source folder that is not on the controller."""
+    for site in sites:
+        source = site["source"]
+        if source["kind"] != "path":
+            continue
+        folder = wiring.resolve_path(source["location"], directory)
+        if not os.path.isdir(folder):
+            faults.add(f"ntier_sites, site {site['name']}", f"source.path is {folder}, which is no folder on this controller", "Correct the path; a relative one starts from the inventory's folder")
+        elif source["directory"] and not os.path.isdir(os.path.join(folder, source["directory"])):
+            faults.add(f"ntier_sites, site {site['name']}", f"source.directory '{source['directory']}' is not in {folder}", "Name a folder inside it, or leave the key out")
+
+
+def origin_of(value: t.Any) -> str | None:
+    """Return file and line of a value from the inventory, or None."""
+    tag = Origin.get_tag(value) if Origin is not None else None
+    if tag is None or not getattr(tag, "path", None):
+        return None
+    path = os.path.relpath(tag.path)
+    path = tag.path if path.startswith("../..") else path
+    return f"{path}:{tag.line_num}" if getattr(tag, "line_num", None) else path
+
+
+class ActionModule(ActionBase):
+    """Raise with every fault, or do nothing."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Return the result of the task; never contacts a host."""
+        result = super().run(tmp, task_vars)
+        self.validate_argument_spec({"build": {"type": "bool", "default": True}})
+        variables = task_vars or {}
+        faults = Faults()
+        check_core(core_version, faults)
+        self._check_variables(variables, faults)
+        cluster = self._topology(variables, faults)
+        if cluster:
+            check_folders(cluster["sites"], str(self._value("ntier_inventory_directory", variables)), faults)
+            if self._task.args.get("build", True):
+                faults.sentences += topology.not_runnable(cluster)
+            self._check_secrets(cluster, variables, faults)
+        if faults:
+            raise AnsibleActionFail(str(InventoryError(faults.sentences)))
+        result.update(changed=False)
+        return result
+
+    def _value(self, name: str, variables: dict[str, t.Any]) -> t.Any:
+        return self._templar.template(variables[name]) if name in variables else None
+
+    def _topology(self, variables: dict[str, t.Any], faults: Faults) -> dict[str, t.Any] | None:
+        groups = variables["groups"]
+        names = dict.fromkeys(name for members in groups.values() for name in members)
+        try:
+            hosts = {name: addresses(variables["hostvars"][name]) for name in names}
+            sites = self._plain(self._value("ntier_sites", variables) or [])
+            providers = self._value("ntier_providers", variables)
+        except AnsibleError as error:
+            faults.add("the inventory", f"has a variable that can't be evaluated: {error.message}", "Correct it")
+            return None
+        try:
+            return topology.build(groups, hosts, sites, providers)
+        except InventoryError as error:
+            faults.sentences += error.faults
+            return None
+
+    def _plain(self, value: t.Any) -> t.Any:
+        """Return lists and dictionaries that evaluate lazily as plain ones."""
+        if isinstance(value, t.Mapping):
+            return {key: self._plain(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._plain(item) for item in value]
+        return value
+
+    def _check_secrets(self, cluster: dict[str, t.Any], variables: dict[str, t.Any], faults: Faults) -> None:
+        """Read the secrets, which also makes those that are missing, here and once."""
+        try:
+            self._value("ntier_secrets", variables)
+        except AnsibleError as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, InventoryError):
+                cause = cause.__cause__
+            if cause is None:
+                faults.add(f"file {self._value('ntier_secrets_path', variables)}", f"can't be read: {error.message}", "Correct it, or give the vault password that it was encrypted with")
+            else:
+                faults.sentences += cause.faults
+
+    def _check_variables(self, variables: dict[str, t.Any], faults: Faults) -> None:
+        """Check the role variables of every host, as far as they can be evaluated without facts."""
+        specs = rolevars.load_specs(COLLECTION / "roles")
+        hosts: dict[str, dict[str, t.Any]] = {}
+        names: dict[str, None] = {}
+        for host in variables["groups"]["all"] or ["localhost"]:
+            own = variables["hostvars"][host]
+            hosts[host] = {}
+            for name in own:
+                names[name] = None
+                if name not in specs:
+                    continue
+                try:
+                    hosts[host][name] = own[name]
+                    str(hosts[host][name])
+                except AnsibleUndefinedVariable:
+                    del hosts[host][name]  # waits for facts; the role checks it later
+                except AnsibleError as error:
+                    hosts[host].pop(name, None)
+                    faults.add(f"variable {name} (host {host})", f"can't be evaluated: {error.message}", "Correct it")
+        rolevars.check_variables(hosts, specs, origin_of, faults)
+        derived = yaml.safe_load((COLLECTION / "playbooks/group_vars/all.yml").read_text(encoding="utf-8"))
+        for name, better in rolevars.misspelt(names, specs, (*PUBLIC, *derived)):
+            display.warning(f"Nothing reads the variable {name}; did you mean {better}?")

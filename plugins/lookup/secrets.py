@@ -1,0 +1,130 @@
+# Copyright: (c) 2026, ntier.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Read the sites' secrets, and make those that are missing."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: secrets
+short_description: Secrets of the sites, made once beside the inventory
+version_added: 1.0.0
+author: ntier.django maintainers (@ntier)
+description:
+  - Returns the database password and the C(SECRET_KEY) of every site.
+  - Secrets of a site that is not in the file yet are made and kept in it, with mode C(0600); encrypted when a vault password is configured.
+  - In check mode nothing is written, and a stand-in is returned for what a real run would make.
+options:
+  _terms:
+    description: Names of the sites.
+    type: list
+    elements: str
+    required: true
+  path:
+    description: The file on the controller.
+    type: str
+    required: true
+  supplied:
+    description: Whether the user keeps the file. Then it is only read, and every site has to be in it.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Show the sites that have secrets
+  ansible.builtin.debug:
+    msg: "{{ lookup('ntier.django.secrets', 'polls', path=inventory_dir ~ '/group_vars/ntier_secrets.yml').keys() }}"
+"""
+
+RETURN = r"""
+_raw:
+  description: One dictionary, site → C(database_password) and C(secret_key).
+  type: list
+  elements: dict
+"""
+
+import fcntl  # noqa: E402
+import os  # noqa: E402
+import tempfile  # noqa: E402
+
+import yaml  # noqa: E402
+from ansible.errors import AnsibleLookupError  # noqa: E402
+from ansible.module_utils.common.text.converters import to_bytes  # noqa: E402
+from ansible.parsing.vault import VaultLib, is_encrypted  # noqa: E402
+from ansible.plugins.lookup import LookupBase  # noqa: E402
+from ansible.utils.display import Display  # noqa: E402
+
+from ansible_collections.ntier.django.plugins.plugin_utils import secrets  # noqa: E402
+from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults, InventoryError, listed  # noqa: E402
+
+display = Display()
+
+
+class LookupModule(LookupBase):
+    """Read or make the secrets of the sites that are named by the terms."""
+
+    def run(self, terms, variables=None, **kwargs):
+        """Return a list of one dictionary: site → key → secret."""
+        self.set_options(var_options=variables, direct=kwargs)
+        path = os.path.abspath(os.path.expanduser(self.get_option("path")))
+        supplied = self.get_option("supplied")
+        sites = [str(name) for term in terms for name in (term if isinstance(term, (list, tuple)) else [term])]
+        dry = bool((variables or {}).get("ansible_check_mode"))
+        try:
+            return [self._secrets(path, sites, supplied, dry)]
+        except InventoryError as error:
+            raise AnsibleLookupError(str(error)) from error
+
+    def _secrets(self, path, sites, supplied, dry):
+        present, encrypted = self._read(path, sites, supplied)
+        vault = self._vault_secrets()
+        complete = all(site in present for site in sites)
+        if supplied or (complete and (encrypted or not vault)):
+            return present
+        if dry:
+            return secrets.placeholders(present, sites)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(f"{path}.lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two hosts' tasks may come here at the same time
+            try:
+                return self._write_missing(path, sites, vault)
+            finally:
+                os.unlink(lock.name)
+
+    def _read(self, path, sites, supplied):
+        """Return the file's secrets and whether the file is encrypted as a whole."""
+        content, encrypted = None, False
+        if os.path.exists(path):
+            with open(path, "rb") as file:
+                encrypted = is_encrypted(file.read(64))
+            content = self._loader.load_from_file(path, cache="none")
+        faults = Faults()
+        result = secrets.check(content, sites, path, supplied, faults)
+        faults.raise_if_any()
+        return result, encrypted
+
+    def _write_missing(self, path, sites, vault):
+        present, encrypted = self._read(path, sites, False)
+        everything = present
+        if os.path.exists(path):  # keep the secrets of sites that are out of the inventory for now
+            everything = secrets.check(self._loader.load_from_file(path, cache="none"), self._all_sites(path), path, False, Faults())
+        result, made = secrets.complete(everything, sites)
+        text = secrets.HEADING + yaml.safe_dump({secrets.TOP: result}, default_flow_style=False)
+        if vault or encrypted:
+            text = VaultLib(vault).encrypt(text, secret=vault[0][1], vault_id=vault[0][0])
+        # The new file is complete before it takes the place of the old one.
+        handle, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".ntier_secrets.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(to_bytes(text))
+        os.chmod(name, 0o600)
+        os.replace(name, path)
+        if made:
+            display.display(f"Made the secrets of {listed(made)}: {path}")
+        return {site: result[site] for site in sites}
+
+    def _all_sites(self, path):
+        return list(self._loader.load_from_file(path, cache="none")[secrets.TOP])
+
+    def _vault_secrets(self):
+        """Return the configured vault passwords as pairs of id and secret; the loader keeps them for ansible itself."""
+        vault = getattr(self._loader, "_vault", None)
+        return list(getattr(vault, "secrets", None) or [])

@@ -1,0 +1,40 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, ntier.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Documentation of the action plugin of the same name, which runs on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: plan
+short_description: Check what the hosts reported and show the plan
+version_added: 1.0.0
+author: ntier.django maintainers (@ntier)
+description:
+  - Fails when a host runs an unsupported operating system or has too little memory for what it shall serve; otherwise prints figure, tiers, sites, flows and memory shares. No host is contacted.
+  - Belongs to the collection's own playbooks; it reads the wiring in P(ntier.django.topology#filter)'s terms from their variables.
+options:
+  show:
+    description: Whether to print the plan.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Nothing is ever changed.
+    support: full
+extends_documentation_fragment: []
+"""
+
+EXAMPLES = r"""
+- name: Run the step as site.yml does
+  ntier.django.plan:
+  run_once: true
+"""
+
+RETURN = r"""
+plan:
+  description: The lines of the plan.
+  type: list
+  elements: str
+  returned: success
+"""

@@ -1,0 +1,36 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, ntier.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Documentation of the action plugin of the same name, which runs on the controller."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight
+short_description: Check everything that the controller can know
+version_added: 1.0.0
+author: ntier.django maintainers (@ntier)
+description:
+  - Checks ansible-core, groups, addresses, sites, secrets, source folders and the types of all role variables, and fails with every fault at once. No host is contacted.
+  - Belongs to the collection's own playbooks; it reads the wiring in P(ntier.django.topology#filter)'s terms from their variables.
+options:
+  build:
+    description: Whether the cluster shall be built, so that what this version can't build is a fault too.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: Nothing is ever changed.
+    support: full
+extends_documentation_fragment: []
+"""
+
+EXAMPLES = r"""
+- name: Run the step as site.yml does
+  ntier.django.preflight:
+  run_once: true
+"""
+
+RETURN = r"""
+
+"""

@@ -1,0 +1,255 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, ntier.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Build a release: resolve, wheels, virtual environment."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_build
+short_description: Turn a site's source into a release
+version_added: 1.0.0
+author: ntier.django maintainers (@ntier)
+description:
+  - Resolves the project's requirements together with what every site needs, builds wheels of them once, and installs those and nothing else into
+    a virtual environment of the release's own.
+  - Run it as the site's user, in a folder that belongs to it. What it leaves is complete, or it fails with the program's own last lines.
+options:
+  site:
+    description: One entry of the list C(build) that M(ntier.django.release_state) returns.
+    type: dict
+    required: true
+  folder:
+    description: Folder of the release. The source lies in its sub-folder C(app).
+    type: path
+    required: true
+  uv:
+    description: Path of uv.
+    type: path
+    required: true
+  pip:
+    description: Path of pip, which builds the wheels.
+    type: path
+    required: true
+  cache:
+    description: Folder in which uv and pip keep what they have downloaded.
+    type: path
+    required: true
+  settings:
+    description: The site's settings module, where a project without requirements may hint at its version of Django.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    description: The module does nothing in check mode.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Build the release
+  ntier.django.release_build:
+    site: "{{ __release_site }}"
+    folder: "/srv/{{ __release_site.name }}/releases/{{ __release_site.release }}"
+    uv: /opt/ntier/uv/bin/uv
+    pip: /opt/ntier/uv/bin/pip
+    cache: "/srv/{{ __release_site.name }}/cache"
+  become: true
+  become_user: "{{ __release_site.name }}"
+"""
+
+RETURN = r"""
+requirements:
+  description: Where the project's requirements were found.
+  type: str
+  returned: success
+packages:
+  description: How many packages the release has.
+  type: int
+  returned: success
+seconds:
+  description: Step → seconds that it took.
+  type: dict
+  returned: success
+"""
+
+import glob  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+import re  # noqa: E402
+import subprocess  # noqa: E402
+import time  # noqa: E402
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+from ansible_collections.ntier.django.plugins.module_utils import releases  # noqa: E402
+
+
+class BuildError(Exception):
+    """A step of the build failed; the message says which and why."""
+
+
+class Builder:
+    """One release in the making."""
+
+    def __init__(self, site, folder, uv, pip, cache, settings):
+        self.site, self.folder, self.uv, self.pip, self.settings = site, folder, uv, pip, settings
+        self.app = os.path.join(folder, "app")
+        self.project = os.path.join(folder, "project")
+        self.lock = os.path.join(folder, "requirements.lock")
+        self.wheels = os.path.join(folder, "wheels")
+        self.python = os.path.join(folder, "venv/bin/python")
+        self.seconds = {}
+        home = os.path.dirname(cache)
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if key in ("PATH", "LANG", "http_proxy", "https_proxy", "no_proxy")},
+            "HOME": home,
+            "UV_CACHE_DIR": os.path.join(cache, "uv"),
+            "UV_PYTHON_INSTALL_DIR": os.path.join(home, "python"),
+            "UV_NO_PROGRESS": "1",
+            "PIP_CACHE_DIR": os.path.join(cache, "pip"),
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_NO_INPUT": "1",
+        }
+
+    def step(self, name, command):
+        """Run a program; return its output, or raise with its last lines."""
+        started = time.time()
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", cwd=self.folder, env=self.environment, timeout=1800, check=False
+            )
+        except OSError as error:
+            raise BuildError(f"{name}: {command[0]} can't be run: {error}") from error
+        except subprocess.TimeoutExpired as error:
+            raise BuildError(f"{name}: {command[0]} was not done after half an hour") from error
+        self.seconds[name] = round(self.seconds.get(name, 0) + time.time() - started, 1)
+        if done.returncode:
+            program = " ".join([os.path.basename(command[0]), *[word for word in command[1:3] if not word.startswith(("-", "/"))]])
+            raise BuildError(f"{name}: {program} ended with exit status {done.returncode}:\n{releases.last_lines(done.stderr + done.stdout)}")
+        return done.stdout
+
+    def link_project(self):
+        """Point C(project) at the folder that Python imports the project from."""
+        directory = self.site["source"].get("directory") or ""
+        target = os.path.join(self.app, directory)
+        if not os.path.isdir(target):
+            raise BuildError(f"source: it has no folder '{directory}'; correct source.directory")
+        os.symlink(os.path.join("app", directory).rstrip("/"), self.project)
+
+    def requirements(self):
+        """Return how to tell uv the project's requirements, and where they were found."""
+        if self.site["source"]["kind"] == "package":
+            return self._write([self.site["source"]["location"]]), self.site["source"]["location"]
+        if self.site.get("requirements"):
+            path = self._find(self.site["requirements"])
+            if not path:
+                raise BuildError(f"requirements: the source has no file {self.site['requirements']}; correct 'requirements' of the site")
+            return [path], self.site["requirements"]
+        if self._find("uv.lock") and self._find("pyproject.toml"):
+            path = os.path.join(self.folder, "exported.txt")
+            self.step(
+                "requirements",
+                [self.uv, "export", "--frozen", "--no-dev", "--no-emit-project", "--no-hashes", "--project", os.path.dirname(self._find("uv.lock")), "-o", path],
+            )
+            return [path], "uv.lock"
+        for name in releases.REQUIREMENT_FILES:
+            if self._find(name):
+                return [self._find(name)], name
+        pyproject = self._find("pyproject.toml")
+        if pyproject and self._has_project(pyproject):
+            return [pyproject], "pyproject.toml"
+        for name in ("poetry.lock", "Pipfile.lock"):
+            if self._find(name):
+                raise BuildError(f"requirements: {name} is not read; export it to requirements.txt, or name a file in 'requirements' of the site")
+        return self._write([releases.wanted_django(self._settings_text())]), "nothing, so Django alone"
+
+    def _find(self, name):
+        """Return a file of the project: of its own folder, or of the source's top."""
+        for folder in (self.project, self.app):
+            path = os.path.join(folder, name)
+            if os.path.isfile(path):
+                return path
+        return None
+
+    @staticmethod
+    def _has_project(path):
+        with open(path, encoding="utf-8") as file:
+            return re.search(r"^\[project\]", file.read(), flags=re.MULTILINE) is not None
+
+    def _settings_text(self):
+        path = os.path.join(self.project, *self.settings.split("."))
+        for name in (f"{path}.py", os.path.join(path, "__init__.py")):
+            if os.path.isfile(name):
+                with open(name, encoding="utf-8", errors="replace") as file:
+                    return file.read()
+        return ""
+
+    def _write(self, lines, name="requirements.in"):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("".join(f"{line}\n" for line in lines))
+        return [path]
+
+    def resolve(self, own):
+        """Write the lock file: the project's own requirements first, then with what it lacks to run here."""
+        index = self.site["source"].get("index")
+        command = [self.uv, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--python", self.python, "--output-file", self.lock]
+        command += ["--index", index, "--index-strategy", "unsafe-best-match"] if index else []
+        extra = self._write([*releases.BASE_PACKAGES, *(self.site.get("packages") or [])], "base.in")
+        self.step("resolve", command + own + extra)
+        with open(self.lock, encoding="utf-8") as file:
+            lock = file.read()
+        driver = releases.driver_for(lock)
+        if driver:
+            self.step("resolve", command + own + extra + self._write([driver], "driver.in"))
+        with open(self.lock, encoding="utf-8") as file:
+            return len(releases.package_names(file.read()))
+
+    def build(self):
+        """Do all steps; return what the module returns."""
+        self.link_project()
+        self.step("environment", [self.uv, "venv", "--quiet", "--python", self.site.get("python") or "python3", os.path.join(self.folder, "venv")])
+        own, found = self.requirements()
+        count = self.resolve(own)
+        index = self.site["source"].get("index")
+        wheel = [self.pip, "--python", self.python, "wheel", "--quiet", "--no-deps", "--wheel-dir", self.wheels, "--requirement", self.lock]
+        self.step("wheels", wheel + (["--extra-index-url", index] if index else []))
+        self.step(
+            "install",
+            [self.uv, "pip", "install", "--quiet", "--offline", "--no-index", "--find-links", self.wheels, "--compile-bytecode"]
+            + ["--python", self.python, "--requirement", self.lock],
+        )
+        # The running site can't write next to its code, so what Python would keep there is made now. Code that this Python
+        # can't compile may be a template or a test; if it matters, the check of the settings says so.
+        subprocess.run([self.python, "-m", "compileall", "-q", self.app], cwd=self.folder, capture_output=True, timeout=600, check=False)
+        for path in glob.glob(os.path.join(self.folder, "*.in")) + glob.glob(os.path.join(self.folder, "exported.txt")):
+            os.unlink(path)
+        record = {key: self.site[key] for key in ("name", "release", "revision", "inputs")}
+        with open(os.path.join(self.folder, releases.RECORD), "w", encoding="utf-8") as file:
+            json.dump(record, file, indent=2)
+        return {"requirements": found, "packages": count, "seconds": self.seconds}
+
+
+def main():
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "site": {"type": "dict", "required": True},
+            "folder": {"type": "path", "required": True},
+            "uv": {"type": "path", "required": True},
+            "pip": {"type": "path", "required": True},
+            "cache": {"type": "path", "required": True},
+            "settings": {"type": "str", "default": ""},
+        },
+    )
+    os.umask(0o027)
+    builder = Builder(**module.params)
+    try:
+        result = builder.build()
+    except BuildError as error:
+        module.fail_json(msg=str(error), seconds=builder.seconds)
+    module.exit_json(changed=True, **result)
+
+
+if __name__ == "__main__":
+    main()

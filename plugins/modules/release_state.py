@@ -1,0 +1,144 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, ntier.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Compare the releases on a host with what the sources say now."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_state
+short_description: Which sites need a new release
+version_added: 1.0.0
+author: ntier.django maintainers (@ntier)
+description:
+  - Reads the releases of all sites on a host in one go, asks git repositories for the commit of a branch or tag, and says which sites need a build.
+  - Changes nothing.
+options:
+  sites:
+    description: The sites of the role P(ntier.django.release#role), with C(source.revision) where the controller knows it.
+    type: list
+    elements: dict
+    required: true
+  home:
+    description: Folder below which each site has its own.
+    type: path
+    default: /srv
+  uv:
+    description: Path of uv; its version is returned.
+    type: path
+    required: true
+  keep:
+    description: How many releases of a site to keep, the live one among them.
+    type: int
+    default: 3
+attributes:
+  check_mode:
+    description: Nothing is ever changed.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: See which sites need a release
+  ntier.django.release_state:
+    sites: "{{ release_sites | ntier.django.with_revisions }}"
+    uv: /opt/ntier/uv/bin/uv
+  register: __release_state
+"""
+
+RETURN = r"""
+build:
+  description: The sites that need a release, each with C(revision), C(inputs), C(release) (the name for it) and C(live).
+  type: list
+  elements: dict
+  returned: success
+remove:
+  description: Folders of releases that may go.
+  type: list
+  elements: str
+  returned: success
+uv_version:
+  description: The version of uv, or nothing when it is not there.
+  type: str
+  returned: success
+"""
+
+import os  # noqa: E402
+import subprocess  # noqa: E402
+from datetime import datetime, timezone  # noqa: E402
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+from ansible_collections.ntier.django.plugins.module_utils import releases  # noqa: E402
+
+
+def ask_git(source):
+    """Return the commit of a git source and an error, one of them None."""
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
+    environment["GIT_SSH_COMMAND"] = ssh_command(source.get("key_file"))
+    version = source.get("version") or "HEAD"
+    try:
+        done = subprocess.run(
+            ["git", "ls-remote", "--", source["location"]], capture_output=True, text=True, timeout=60, env=environment, check=False
+        )
+    except FileNotFoundError:
+        return None, "git is not installed yet"
+    except subprocess.TimeoutExpired:
+        return None, "no answer within 60 seconds"
+    if done.returncode:
+        return None, releases.last_lines(done.stderr)
+    commit = releases.pick_revision(done.stdout, version)
+    return commit, None if commit else f"it has no branch, tag or commit '{version}'"
+
+
+def ssh_command(key_file):
+    """Return how git calls ssh: with the site's deploy key, never with a question."""
+    command = "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new"
+    return f"{command} -o IdentitiesOnly=yes -i '{key_file}'" if key_file else command
+
+
+def uv_version(path):
+    """Return the version of uv at a path, or an empty text."""
+    try:
+        return subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout.split()[1]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return ""
+
+
+def main():
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "sites": {"type": "list", "elements": "dict", "required": True},
+            "home": {"type": "path", "default": "/srv"},
+            "uv": {"type": "path", "required": True},
+            "keep": {"type": "int", "default": 3},
+        },
+        supports_check_mode=True,
+    )
+    home = module.params["home"]
+    now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
+    build, remove, failed = [], [], []
+    for site in module.params["sites"]:
+        folder = os.path.join(home, site["name"])
+        state = releases.releases_of(folder)
+        source = dict(site["source"])
+        if source["kind"] == "git":
+            source["revision"], error = ask_git(source)
+            if error and not module.check_mode:
+                failed.append(f"site {site['name']}: its source {source['location']} can't be fetched: {error}")
+                continue
+        site = {**site, "source": source}
+        inputs = releases.inputs_digest(site)
+        record = state["complete"].get(state["live"]) or {}
+        if record.get("inputs") != inputs:
+            revision = str(source["revision"] or "unknown")
+            name = f"{now}-{revision[:12]}"
+            build.append({**site, "revision": revision, "inputs": inputs, "release": name, "live": state["live"]})
+        remove += [os.path.join(folder, "releases", name) for name in releases.removable(state, module.params["keep"])]
+    if failed:
+        module.fail_json(msg="\n".join(failed) + "\nThe running releases stay live.")
+    module.exit_json(changed=False, build=build, remove=remove, uv_version=uv_version(module.params["uv"]))
+
+
+if __name__ == "__main__":
+    main()

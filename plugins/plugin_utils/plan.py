@@ -1,0 +1,90 @@
+# Copyright: (c) 2026, ntier.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The plan as a person reads it before anything changes. Pure functions over the topology and the sizing."""
+
+from __future__ import annotations
+
+import typing as t
+
+#: What runs on a host for each tier.
+_SOFTWARE = {
+    "nginx_gunicorn": "nginx + gunicorn + PgBouncer",
+    "postgresql": "PostgreSQL",
+    "memcached": "memcached",
+    "nginx": "nginx",
+    "haproxy": "HAProxy",
+}
+
+
+def render(topology: t.Mapping[str, t.Any], sizes: t.Mapping[str, t.Any] | None = None) -> list[str]:
+    """Return the plan as lines of at most about 100 columns.
+
+    :arg topology: the value of C(topology.build).
+    :arg sizes: host → the value of C(sizing.size_host), for the hosts whose memory is known.
+    """
+    sizes = sizes or {}
+    lines = [f"Figure {topology['figure']}: {topology['figure_title']}", ""]
+    lines += _tiers(topology)
+    lines += ["", "Sites"]
+    lines += _table([_site(site) for site in topology["sites"]])
+    lines += ["", "Who talks to whom"]
+    lines += _table(_ways(topology))
+    if sizes:
+        lines += ["", "Memory, in MB"]
+        lines += _memory(sizes)
+    return lines
+
+
+def _table(rows: t.Sequence[t.Sequence[str]]) -> list[str]:
+    """Return rows as aligned columns, two spaces in front."""
+    rows = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def _tiers(topology: t.Mapping[str, t.Any]) -> list[str]:
+    rows = []
+    for tier, entry in topology["tiers"].items():
+        if not entry["hosts"]:
+            continue
+        several = len(entry["hosts"]) > 1
+        names = ", ".join(f"{name}{' (leader)' if several and name == entry['leader'] else ''}" for name in entry["hosts"])
+        addresses = ", ".join(f"{endpoint['address']}:{endpoint['port']}" for endpoint in topology["endpoints"][tier])
+        rows.append([tier, names, _SOFTWARE[entry["provider"]], addresses])
+    if topology["retired"]:
+        rows.append(["retired", ", ".join(topology["retired"]), "", ""])
+    return ["Tiers", *_table(rows)]
+
+
+def _site(site: t.Mapping[str, t.Any]) -> list[str]:
+    source = site["source"]
+    where = {
+        "git": f"{source['location']} at {source.get('version')}",
+        "path": f"folder {source['location']}",
+        "package": f"package {source['location']}",
+    }[source["kind"]]
+    return [site["name"], ", ".join(f"{domain}{site['prefix']}" for domain in site["domains"]), where]
+
+
+def _ways(topology: t.Mapping[str, t.Any]) -> list[list[str]]:
+    edge = "load_balancer" if topology["tiers"]["load_balancer"]["hosts"] else "web"
+    ways = [["everybody", "→", edge, f"port {topology['endpoints'][edge][0]['port']}"]]
+    return ways + [[flow["from"], "→", flow["to"], f"port {flow['port']}"] for flow in topology["flows"]]
+
+
+def _memory(sizes: t.Mapping[str, t.Any]) -> list[str]:
+    tiers = list(dict.fromkeys(tier for size in sizes.values() for tier in size["shares_mb"]))
+    rows: list[list[t.Any]] = [["host", "has", "system", "free", *tiers]]
+    for name, size in sizes.items():
+        shares = [size["shares_mb"].get(tier, "-") for tier in tiers]
+        rows.append([name, size["memory_mb"], size["system_mb"], size["head_room_mb"], *shares])
+    lines = _table(rows)
+    for name, size in sizes.items():
+        notes = []
+        if "database" in size:
+            notes.append(f"shared_buffers {size['database']['shared_buffers_mb']}, {size['database']['max_connections']} connections")
+        if "web" in size:
+            notes.append(f"{size['web']['workers']} workers of {size['web']['threads']} threads for each site")
+        if notes:
+            lines.append(f"  {name}: {'; '.join(notes)}")
+    return lines

@@ -1,0 +1,90 @@
+# Copyright: (c) 2026, ntier.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Check the role variables that a user has set against the roles' argument_specs, all of them at once and before any host."""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from .faults import Faults, did_you_mean, listed, shown, type_name
+
+_WORDS = {
+    "str": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "list": "a list",
+    "dict": "a dictionary",
+    "path": "a path",
+    "raw": "anything",
+}
+
+
+def load_specs(roles: pathlib.Path) -> dict[str, dict[str, t.Any]]:
+    """Return variable → its argument spec, of the entry point C(main) of every role below *roles*."""
+    specs: dict[str, dict[str, t.Any]] = {}
+    for path in sorted(roles.glob("*/meta/argument_specs.yml")):
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        specs.update(content["argument_specs"]["main"].get("options") or {})
+    return specs
+
+
+def check_value(variable: str, value: t.Any, spec: t.Mapping[str, t.Any]) -> tuple[str, str] | None:
+    """Return what is wrong with a value and how to mend it, or None."""
+    kind = spec.get("type", "str")
+    if value is None:
+        return "is empty", f"Give it {_WORDS[kind]}, or leave it out"
+    if kind == "int" and isinstance(value, (bool, float)):
+        return f"is {shown(value)}, {type_name(value)}", f"It has to be {_WORDS[kind]}"
+    if kind == "str" and isinstance(value, (dict, list)):
+        return f"is {shown(value)}, {type_name(value)}", f"It has to be {_WORDS[kind]}"
+    if kind == "list" and not isinstance(value, (list, tuple)):
+        return f"is {shown(value)}, {type_name(value)}", f"It has to be {_WORDS[kind]}"
+    result = ArgumentSpecValidator({variable: {**spec, "required": False, "default": None}}).validate({variable: value})
+    if not result.error_messages:
+        return None
+    choices = spec.get("choices")
+    if choices and value not in choices:
+        return f"is {shown(value)}", f"Use {' or '.join(map(str, choices)) if len(choices) < 3 else 'one of ' + listed(choices)}"
+    if kind in ("int", "float", "bool", "dict"):
+        return f"is {shown(value)}, {type_name(value)}", f"It has to be {_WORDS[kind]}"
+    return f"is {shown(value)}", "; ".join(message.rstrip(".") for message in result.error_messages)
+
+
+def check_variables(hosts: t.Mapping[str, t.Mapping[str, t.Any]], specs: t.Mapping[str, t.Any], origin: t.Callable[[t.Any], str | None], faults: Faults) -> None:
+    """Note in *faults* every role variable that has a wrong type or choice.
+
+    :arg hosts: host → the variables that the user has set for it.
+    :arg specs: the value of L(load_specs).
+    :arg origin: tells from which file and line a value comes, or None.
+    """
+    found: dict[tuple[str, str, str, str], list[str]] = {}
+    for host, variables in hosts.items():
+        for variable, value in variables.items():
+            wrong = check_value(variable, value, specs[variable]) if variable in specs else None
+            if wrong:
+                found.setdefault((variable, *wrong, origin(value) or ""), []).append(host)
+    for (variable, what, fix, place), names in found.items():
+        who = f"host {names[0]}" if len(names) == 1 else f"hosts {listed(names)}"
+        where = f"{place}: variable {variable}" if place else f"variable {variable} ({who})"
+        faults.add(where, what, fix)
+
+
+def misspelt(names: t.Iterable[str], specs: t.Mapping[str, t.Any], public: t.Iterable[str]) -> list[tuple[str, str]]:
+    """Return pairs of a variable that nothing reads and the one that it most likely was meant to be.
+
+    Looked at are only names that are nearly those of a role's or the cluster's variables.
+    """
+    known = {*specs, *public}
+    prefixes = tuple({name.split("_")[0] + "_" for name in known})
+    pairs = []
+    for name in names:
+        if name not in known and name.startswith(prefixes):
+            better = did_you_mean(name, known)
+            if better:
+                pairs.append((name, better))
+    return pairs

@@ -1,0 +1,245 @@
+# Copyright: (c) 2026, ntier.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a user says of a site in ``ntier_sites``, checked and filled up with defaults. Pure functions."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from .faults import Faults, did_you_mean, listed, shown, type_name
+
+#: Keys of one site: name → (types, default). ``...`` as default means that the key is required.
+SITE_KEYS: dict[str, tuple[tuple[type, ...], t.Any]] = {
+    "name": ((str,), ...),
+    "domains": ((list,), ...),
+    "source": ((dict,), ...),
+    "settings": ((str,), ...),
+    "prefix": ((str,), ""),
+    "wsgi": ((str,), ""),
+    "python": ((str,), "python3"),
+    "requirements": ((str,), ""),
+    "packages": ((list,), []),
+    "environment": ((dict,), {}),
+    "database": ((dict,), {}),
+    "upload_limit_mb": ((int,), 20),
+    "timeout_seconds": ((int,), 30),
+    "workers": ((int,), 0),
+    "threads": ((int,), 0),
+    "anonymous_cache_seconds": ((int,), 0),
+    "hashed_static": ((bool,), True),
+    "health_path": ((str,), "/"),
+}
+SOURCE_KINDS = ("git", "path", "package")
+#: Keys that go with each kind of source, beside the kind itself: name → default.
+SOURCE_KEYS: dict[str, dict[str, str]] = {
+    "git": {"version": "HEAD", "directory": "", "key_file": ""},
+    "path": {"directory": ""},
+    "package": {"index": ""},
+}
+DATABASE_KEYS = ("name", "user", "extensions")
+
+_NAME = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
+_DOMAIN = re.compile(r"^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", re.IGNORECASE)
+_IPV6 = re.compile(r"^\[[0-9a-f:.]+\]$", re.IGNORECASE)
+_PREFIX = re.compile(r"^(/[A-Za-z0-9._~-]+)+$")
+_MODULE = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
+_APPLICATION = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
+_IDENTIFIER = re.compile(r"^[a-z_][a-z0-9_]{0,62}$")
+_VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+_PINNED = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]+\])?==[A-Za-z0-9][A-Za-z0-9._!+-]*$")
+_REVISION = re.compile(r"^[A-Za-z0-9_][\w./@+-]*$")
+_RESERVED_DATABASES = ("postgres", "template0", "template1", "pgbouncer")
+#: Names of accounts and folders that every host already has: a site of that name would share them.
+_RESERVED_NAMES = (
+    "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "backup", "list", "irc",
+    "nobody", "postgres", "memcache", "pgbouncer", "www", "nginx", "sshd", "messagebus", "ntier", "django", "current",
+)  # fmt: skip
+
+
+def normalise_sites(sites: t.Any, faults: Faults) -> list[dict[str, t.Any]]:
+    """Return every site with all keys of L(SITE_KEYS) set; note what is wrong in *faults*.
+
+    :arg sites: the value of ``ntier_sites``: a list of dictionaries.
+    :return: a list of plain dictionaries. ``source`` has the keys ``kind``, ``location`` and those of its kind;
+        ``database`` has ``name``, ``user`` and ``extensions``. Sites with a fault may be left out.
+    """
+    if not isinstance(sites, (list, tuple)):
+        faults.add("ntier_sites", f"is {type_name(sites)}, not a list of sites", "Write '- name: …' for each site below it")
+        return []
+    if not sites:
+        faults.add("ntier_sites", "no site is given", "Describe at least one with name, domains, source and settings")
+        return []
+    result = [site for number, raw in enumerate(sites, 1) if (site := _normalise(raw, number, faults)) is not None]
+    _compare(result, faults)
+    return result
+
+
+def _normalise(raw: t.Any, number: int, faults: Faults) -> dict[str, t.Any] | None:
+    if not isinstance(raw, dict):
+        faults.add(f"ntier_sites, item {number}", f"is {type_name(raw)}, not a dictionary", "Start it with '- name: …'")
+        return None
+    where = f"ntier_sites, site {raw['name']!s}" if raw.get("name") else f"ntier_sites, item {number}"
+    for key in raw:
+        if key not in SITE_KEYS:
+            better = did_you_mean(str(key), SITE_KEYS)
+            fix = f"Did you mean '{better}'" if better else f"A site has the keys {listed(SITE_KEYS)}"
+            faults.add(where, f"has the unknown key '{key}'", fix)
+    site: dict[str, t.Any] = {}
+    for key, (types, default) in SITE_KEYS.items():
+        if raw.get(key) is None and (default is ... or key in raw):
+            if default is ...:
+                faults.add(where, f"has no '{key}'", _REQUIRED_FIX[key])
+            else:
+                faults.add(where, f"'{key}' is empty", f"Give it a value, or leave the key out for {shown(default)}")
+            site[key] = None
+            continue
+        value = raw.get(key, default)
+        # True is an int in Python, but 'workers: yes' is a slip.
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            faults.add(where, f"'{key}' is {shown(value)}, {type_name(value)}", f"It has to be {type_name(types[0]())}")
+            value = None
+        site[key] = value
+    _check_values(site, where, faults)
+    site["source"] = _normalise_source(site["source"], where, faults)
+    site["database"] = _normalise_database(site, where, faults)
+    return site if site["name"] else None
+
+
+_REQUIRED_FIX = {
+    "name": "Give it a short name of lower-case letters, digits and '_'",
+    "domains": "List the host names that it answers to",
+    "source": "Say where its code comes from: source: {git: URL}, {path: FOLDER} or {package: NAME==VERSION}",
+    "settings": "Name its settings module, for example settings: mysite.settings",
+}
+
+
+def _check_values(site: dict[str, t.Any], where: str, faults: Faults) -> None:
+    name, prefix = site["name"], site["prefix"]
+    if name is not None and not _NAME.match(name):
+        faults.add(where, f"the name {shown(name)} can't be a system user and a folder", "Use 1 to 31 lower-case letters, digits and '_', a letter first")
+    elif name in _RESERVED_NAMES:
+        faults.add(where, f"the name '{name}' belongs to the system", "Choose another name")
+    if site["domains"] is not None:
+        if not site["domains"]:
+            faults.add(where, "'domains' is an empty list", _REQUIRED_FIX["domains"])
+        for domain in site["domains"]:
+            if not isinstance(domain, str) or not (_DOMAIN.match(domain) or _IPV6.match(domain)):
+                faults.add(where, f"the domain {shown(domain)} is no host name", "Write it without scheme, port and path, as in www.example.com")
+        site["domains"] = [domain.lower() for domain in site["domains"] if isinstance(domain, str)]
+    if prefix and not prefix.startswith("/"):
+        faults.add(where, f"the prefix {shown(prefix)} has no slash in front", f"Write prefix: /{prefix.strip('/')}")
+    elif prefix and not _PREFIX.match(prefix):
+        faults.add(where, f"the prefix {shown(prefix)} is no path", "Write it as /shop: a slash in front, none at the end")
+    if site["settings"] is not None and not _MODULE.match(site["settings"]):
+        faults.add(where, f"settings {shown(site['settings'])} is no module name", "Write it with dots, as in mysite.settings")
+    if site["wsgi"] and not _APPLICATION.match(site["wsgi"]):
+        faults.add(where, f"wsgi {shown(site['wsgi'])} is no application", "Write module:variable, as in mysite.wsgi:application")
+    if site["health_path"] is not None and not site["health_path"].startswith("/"):
+        faults.add(where, f"health_path {shown(site['health_path'])} has no slash in front", f"Write health_path: /{site['health_path']}")
+    for key, least in (("upload_limit_mb", 1), ("timeout_seconds", 1), ("workers", 0), ("threads", 0), ("anonymous_cache_seconds", 0)):
+        if site[key] is not None and site[key] < least:
+            faults.add(where, f"'{key}' is {site[key]}", f"The least is {least}")
+    for key, value in (site["environment"] or {}).items():
+        if not _VARIABLE.match(str(key)):
+            faults.add(where, f"environment has {shown(key)}, which is no variable name", "Use letters, digits and '_'")
+        if isinstance(value, (dict, list)) or value is None or "\n" in str(value):
+            faults.add(where, f"environment {key} is {shown(value)}", "Give it one line of text")
+    for package in site["packages"] or []:
+        if not isinstance(package, str):
+            faults.add(where, f"packages has {shown(package)}", "List requirement specifiers such as 'sentry-sdk~=2.0'")
+
+
+def _normalise_source(source: t.Any, where: str, faults: Faults) -> dict[str, str]:
+    empty = {"kind": "", "location": ""}
+    if source is None:
+        return empty
+    kinds = [kind for kind in SOURCE_KINDS if kind in source]
+    if len(kinds) != 1:
+        what = f"has {len(kinds)} sources, {listed(kinds)}" if kinds else "has a source without git, path or package"
+        faults.add(where, what, "Keep exactly one: source: {git: URL}, {path: FOLDER} or {package: NAME==VERSION}")
+        return empty
+    kind = kinds[0]
+    result = {"kind": kind, "location": source[kind], **SOURCE_KEYS[kind]}
+    for key, value in source.items():
+        if key != kind and key not in SOURCE_KEYS[kind]:
+            faults.add(where, f"a {kind} source has no key '{key}'", f"It has {listed([kind, *SOURCE_KEYS[kind]])}")
+        elif not isinstance(value, str) or not value:
+            faults.add(where, f"source.{key} is {shown(value)}", "Give it a text (quote it when it looks like a number)")
+        elif key != kind:
+            result[key] = value
+    location = result["location"]
+    if kind == "package" and isinstance(location, str) and location and not _PINNED.match(location):
+        name = re.split(r"[\s<>=!~;\[]", location)[0] or "some-shop"
+        faults.add(where, f"the package {shown(location)} names no exact version", f"Write '{name}==VERSION', so that a release stays what it was")
+    directory = result.get("directory", "")
+    if directory.startswith("/") or ".." in directory.split("/"):
+        faults.add(where, f"source.directory {shown(directory)} leads out of the source", "Name a folder inside it, such as backend")
+    if kind == "git" and not _REVISION.match(result["version"]):
+        faults.add(where, f"source.version {shown(result['version'])} is no branch, tag or commit", "Write one, such as main or v1.2")
+    if kind == "git" and isinstance(location, str) and location.startswith("-"):
+        faults.add(where, f"source.git {shown(location)} is no address of a repository", "Write its URL")
+    return result
+
+
+def _normalise_database(site: dict[str, t.Any], where: str, faults: Faults) -> dict[str, t.Any]:
+    given = site["database"] or {}
+    result: dict[str, t.Any] = {"name": site["name"], "user": given.get("name", site["name"]), "extensions": []}
+    for key, value in given.items():
+        if key not in DATABASE_KEYS:
+            faults.add(where, f"database has the unknown key '{key}'", f"It has {listed(DATABASE_KEYS)}")
+        elif key == "extensions" and not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+            faults.add(where, f"database.extensions is {shown(value)}", "Give it a list of names, such as [pg_trgm]")
+        else:
+            result[key] = value
+    for key in ("name", "user"):
+        value = result[key]
+        if key == "user" and value == result["name"] and "user" not in given:
+            continue  # the same wrong word is said once
+        if value is None and key not in given:
+            continue  # the site's name is missing, which is said already
+        if not isinstance(value, str) or not _IDENTIFIER.match(value):
+            faults.add(where, f"PostgreSQL would not take the database {key} {shown(value)}", "Use 1 to 63 lower-case letters, digits and '_', no digit first")
+        elif value in _RESERVED_DATABASES or value.startswith("pg_"):
+            faults.add(where, f"the database {key} '{value}' belongs to PostgreSQL or PgBouncer", f"Choose another, such as database: {{{key}: {site['name']}_site}}")
+    return result
+
+
+def _compare(sites: list[dict[str, t.Any]], faults: Faults) -> None:
+    names: dict[str, int] = {}
+    places: dict[tuple[str, str], str] = {}
+    databases: dict[str, str] = {}
+    users: dict[str, str] = {}
+    for site in sites:
+        name = site["name"]
+        names[name] = names.get(name, 0) + 1
+        if names[name] == 2:
+            faults.add(f"ntier_sites, site {name}", "two sites have this name", "Give each site a name of its own")
+        for domain in dict.fromkeys(site["domains"] or []):
+            place = (domain, site["prefix"] or "")
+            if place in places:
+                address = f"{domain}{place[1] or '/'}"
+                faults.add(f"ntier_sites, site {name}", f"site {places[place]} answers at {address} already", "Give one of them another domain or prefix")
+            places.setdefault(place, name)
+        database = site["database"]["name"]
+        if isinstance(database, str) and databases.setdefault(database, name) != name:
+            faults.add(f"ntier_sites, site {name}", f"site {databases[database]} has the database '{database}' already", "Give each site a database of its own")
+        user = site["database"]["user"]
+        if isinstance(user, str) and users.setdefault(user, name) != name:
+            faults.add(f"ntier_sites, site {name}", f"site {users[user]} has the database user '{user}' already", "Give each site a user of its own")
+
+
+def virtual_hosts(sites: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """Return which sites answer at which domains, domains with the same sites together.
+
+    :return: a list of ``{"domains": [...], "sites": [names, the longest prefix first]}``.
+    """
+    by_domain: dict[str, list[t.Mapping[str, t.Any]]] = {}
+    for site in sites:
+        for domain in dict.fromkeys(site["domains"] or []):
+            by_domain.setdefault(domain, []).append(site)
+    hosts: dict[tuple[str, ...], list[str]] = {}
+    for domain, members in by_domain.items():
+        ordered = tuple(site["name"] for site in sorted(members, key=lambda site: (-len(site["prefix"] or ""), site["name"])))
+        hosts.setdefault(ordered, []).append(domain)
+    return [{"domains": domains, "sites": list(members)} for members, domains in hosts.items()]

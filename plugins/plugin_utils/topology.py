@@ -1,0 +1,257 @@
+# Copyright: (c) 2026, ntier.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The cluster as the inventory says that it shall be: one pure function from groups and host variables to one value.
+
+Everything else (the wiring, the plan, the sizing, later the firewall and the picture) reads this value and nothing else
+of the inventory. An inventory that can't work ends here with all its faults, before any host is contacted.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import typing as t
+
+from .faults import Faults, did_you_mean, listed, shown
+from .sites import normalise_sites, virtual_hosts
+
+#: The tiers in the order in which a request passes them.
+TIERS = ("load_balancer", "web", "media", "memcached", "database")
+RETIRED = "retired"
+#: What each tier can be served by; the first is the default. C({tier}_provider) chooses.
+PROVIDERS: dict[str, tuple[str, ...]] = {
+    "load_balancer": ("haproxy",),
+    "web": ("nginx_gunicorn",),
+    "media": ("nginx",),
+    "memcached": ("memcached",),
+    "database": ("postgresql",),
+}
+PORTS = {"load_balancer": 80, "web": 80, "media": 80, "memcached": 11211, "database": 5432}
+FIGURES = {
+    "20-1": "one box",
+    "20-2": "the database on a host of its own",
+    "20-3": "the media on a host of its own",
+    "20-4": "a balancer before a cluster of web hosts",
+    "20-5": "the large cluster",
+}
+#: Figures that this version's site playbook can build.
+RUNNABLE = ("20-1",)
+#: What people call a tier elsewhere.
+_OTHER_WORDS = {
+    "load_balancer": ("lb", "lbs", "loadbalancer", "loadbalancers", "balancer", "balancers", "haproxy", "proxy"),
+    "web": ("webs", "www", "webserver", "webservers", "web_servers", "webhosts", "web_hosts", "app", "apps", "application", "django", "nginx"),
+    "database": ("db", "dbs", "databases", "dbserver", "dbservers", "postgres", "postgresql", "pg", "sql"),
+    "media": ("medias", "files", "uploads", "static", "storage", "nfs", "media_servers", "mediaserver", "mediaservers"),
+    "memcached": ("memcache", "memcaches", "memcacheds", "cache", "caches", "caching"),
+    RETIRED: ("retire", "retiring", "leaving", "removed", "decommissioned"),
+}
+_HOST_NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")
+
+
+def build(
+    groups: t.Mapping[str, t.Sequence[str]],
+    hosts: t.Mapping[str, t.Mapping[str, t.Any]],
+    sites: t.Any,
+    providers: t.Mapping[str, t.Any] | None = None,
+) -> dict[str, t.Any]:
+    """Return the whole cluster as one value, or raise with every fault of the inventory.
+
+    :arg groups: group name → host names, in inventory order.
+    :arg hosts: host name → its variables; read are C(ntier_address) and C(ansible_host).
+    :arg sites: the value of C(ntier_sites), unchecked.
+    :arg providers: tier → the software that the user chose for it; missing tiers have their default.
+    :return: a dictionary of plain values with the keys
+
+        - C(figure), C(figure_title): the shape after the book, such as C(20-1) and C(one box)
+        - C(tiers): tier → C(hosts) (names), C(leader) (the first of them or None), C(provider)
+        - C(hosts): host → C(address), C(tiers)
+        - C(retired): names of hosts that shall leave
+        - C(endpoints): tier → C(host), C(address), C(port) for each of its hosts
+        - C(listen): host → tier → the addresses that the tier binds there
+        - C(flows): who talks to whom: C(from), C(to) (tiers), C(port), C(sources), C(targets) (host names)
+        - C(sites), C(virtual_hosts): see C(plugin_utils/sites.py)
+
+    :raises InventoryError: with one sentence for each fault.
+    """
+    faults = Faults()
+    members = {tier: list(groups.get(tier) or []) for tier in TIERS}
+    retired = list(groups.get(RETIRED) or [])
+    known = dict.fromkeys(name for tier in TIERS for name in members[tier])
+    _check_groups(groups, members, retired, known, faults)
+    addresses = _addresses([*known, *retired], hosts, faults)
+    chosen = _providers(providers or {}, faults)
+    normal_sites = normalise_sites(sites, faults)
+    faults.raise_if_any()
+
+    figure = _figure(members)
+    return {
+        "figure": figure,
+        "figure_title": FIGURES[figure],
+        "tiers": {
+            tier: {"hosts": members[tier], "leader": members[tier][0] if members[tier] else None, "provider": chosen[tier]} for tier in TIERS
+        },
+        "hosts": {name: {"address": addresses[name], "tiers": [tier for tier in TIERS if name in members[tier]]} for name in known},
+        "retired": retired,
+        "endpoints": {tier: [_endpoint(name, tier, members, addresses) for name in members[tier]] for tier in TIERS},
+        "listen": {name: {tier: _listen(name, tier, members, addresses) for tier in TIERS if name in members[tier]} for name in known},
+        "flows": _flows(members),
+        "sites": normal_sites,
+        "virtual_hosts": virtual_hosts(normal_sites),
+    }
+
+
+def not_runnable(topology: t.Mapping[str, t.Any]) -> list[str]:
+    """Return why this version's site playbook can't build the cluster, one sentence each; empty when it can."""
+    reasons = []
+    if topology["figure"] not in RUNNABLE:
+        reasons.append(
+            f"The inventory draws figure {topology['figure']} ({topology['figure_title']}), which this version describes and plans but does"
+            f" not build yet: it builds {listed(RUNNABLE)}. Put one and the same host in web, database, media and memcached, and no host in"
+            " load_balancer."
+        )
+    if topology["retired"]:
+        reasons.append(
+            f"group retired: {listed(topology['retired'])} shall leave, and this version can't move data off a host yet."
+            " Put the host back into its tiers."
+        )
+    return reasons
+
+
+def _check_groups(
+    groups: t.Mapping[str, t.Sequence[str]],
+    members: t.Mapping[str, list[str]],
+    retired: list[str],
+    known: t.Mapping[str, t.Any],
+    faults: Faults,
+) -> None:
+    for group, names in groups.items():
+        if group in (*TIERS, RETIRED, "all", "ungrouped"):
+            continue
+        meant = _meant_tier(str(group))
+        strangers = [name for name in names if name not in (retired if meant == RETIRED else members.get(meant or "", []))]
+        # A group of the user's own may bear such a name as long as nothing depends on it.
+        if meant and (strangers or not names):
+            faults.add(f"group {group}", f"is no tier, so {listed(strangers) or 'it'} would not serve as {meant}", f"Name the group '{meant}'")
+    for name in groups.get("all") or []:
+        if name not in known and name not in retired and name != "localhost":
+            own = [group for group, names in groups.items() if name in names and group not in ("all", "ungrouped")]
+            if any(_meant_tier(str(group)) for group in own):
+                continue  # said above, by the group
+            faults.add(f"host {name}", "is in no tier", f"Put it in one of the groups {listed(TIERS)}, or take it out of the inventory")
+    for name in retired:
+        if name in known:
+            serves = listed(tier for tier in TIERS if name in members[tier])
+            faults.add(f"host {name}", f"is in the group retired and serves {serves}", "Take it out of one of them")
+    if not members["web"]:
+        what = "there is no web host for the balancers to pass requests to" if members["load_balancer"] else "there is no web host"
+        faults.add("group web", what, "Put at least one host in it")
+    for tier, why in (("database", "no host would keep the sites' rows"), ("media", "no host would keep the uploaded files")):
+        if not members[tier]:
+            faults.add(f"group {tier}", f"is empty: {why}", "Put a host in it; on one box that is the web host itself")
+    if len(members["web"]) > 1 and not members["load_balancer"]:
+        faults.add("group load_balancer", f"is empty, and {listed(members['web'])} are {len(members['web'])} web hosts", "Put a host in it, or keep one web host")
+
+
+def _meant_tier(group: str) -> str | None:
+    word = group.lower().replace("-", "_")
+    if word in TIERS or word == RETIRED:
+        return word if word != group else None
+    for tier, others in _OTHER_WORDS.items():
+        if word in others:
+            return tier
+    return did_you_mean(word, [*TIERS, RETIRED]) if len(word) > 3 else None
+
+
+def _addresses(names: t.Iterable[str], hosts: t.Mapping[str, t.Mapping[str, t.Any]], faults: Faults) -> dict[str, str]:
+    result: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    for name in names:
+        variables = hosts.get(name, {})
+        for variable in ("ntier_address", "ansible_host", "inventory_hostname"):
+            value = name if variable == "inventory_hostname" else variables.get(variable)
+            if value is not None:
+                break
+        said = f"host {name}" if variable == "inventory_hostname" else f"host {name}, {variable}"
+        text = str(value).strip()
+        address = _parse_address(text)
+        if address is None:
+            fix = f"Set ntier_address of {name} to the address at which the other hosts reach it"
+            faults.add(said, f"{shown(value)} is no address" if text else "is empty, so the host has no address", fix)
+            continue
+        if address in owners:
+            faults.add(said, f"{owners[address]} has the address {address} already", "Give each host its own; a host may be in several groups under one name")
+        owners.setdefault(address, name)
+        result[name] = address
+    return result
+
+
+def _parse_address(text: str) -> str | None:
+    try:
+        parsed = ipaddress.ip_address(text)
+    except ValueError:
+        # 10.0.0.300 would pass as a host name.
+        return text.lower() if _HOST_NAME.match(text) and not re.fullmatch(r"[0-9.]+", text) else None
+    return None if parsed.is_unspecified or parsed.is_multicast else str(parsed)
+
+
+def _providers(providers: t.Mapping[str, t.Any], faults: Faults) -> dict[str, str]:
+    chosen = {}
+    for tier in TIERS:
+        choice = providers.get(tier) or PROVIDERS[tier][0]
+        if choice not in PROVIDERS[tier]:
+            better = did_you_mean(str(choice), PROVIDERS[tier])
+            fix = f"Did you mean '{better}'" if better else f"Use {listed(PROVIDERS[tier])}"
+            faults.add(f"variable {tier}_provider", f"{shown(choice)} is unknown", fix)
+        chosen[tier] = choice
+    return chosen
+
+
+def _figure(members: t.Mapping[str, list[str]]) -> str:
+    web = set(members["web"])
+    if len(members["load_balancer"]) > 1 or len(members["media"]) > 1 or len(members["database"]) > 1:
+        return "20-5"
+    if members["load_balancer"]:
+        return "20-4"
+    if not set(members["media"]) <= web:
+        return "20-3"
+    if not (set(members["database"]) | set(members["memcached"])) <= web:
+        return "20-2"
+    return "20-1"
+
+
+def _users(tier: str, members: t.Mapping[str, list[str]]) -> list[str]:
+    """Return the hosts that talk to a tier's servers. The outermost tier has the world as its user: an empty list."""
+    if tier in ("database", "memcached"):
+        return members["web"]
+    if tier == "load_balancer":
+        return []
+    return members["load_balancer"] or ([] if tier == "web" else members["web"])
+
+
+def _endpoint(name: str, tier: str, members: t.Mapping[str, list[str]], addresses: t.Mapping[str, str]) -> dict[str, t.Any]:
+    """Where the users of a tier find one of its hosts: over loopback when nobody else but the host itself is its user."""
+    alone = tier in ("database", "memcached") and _users(tier, members) == [name]
+    return {"host": name, "address": "127.0.0.1" if alone else addresses[name], "port": PORTS[tier]}
+
+
+def _listen(name: str, tier: str, members: t.Mapping[str, list[str]], addresses: t.Mapping[str, str]) -> list[str]:
+    if tier in ("load_balancer", "web", "media") and not _users(tier, members):
+        return ["*"]
+    endpoint = _endpoint(name, tier, members, addresses)["address"]
+    return [endpoint]
+
+
+def _flows(members: t.Mapping[str, list[str]]) -> list[dict[str, t.Any]]:
+    flows = []
+    for source, target in (
+        ("load_balancer", "web"),
+        ("load_balancer", "media"),
+        ("web", "media"),
+        ("web", "memcached"),
+        ("web", "database"),
+    ):
+        if members[source] and members[target]:
+            flows.append(
+                {"from": source, "to": target, "port": PORTS[target], "sources": list(members[source]), "targets": list(members[target])}
+            )
+    return flows

@@ -1,0 +1,176 @@
+# Copyright: (c) 2026, ntier.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""From the topology to what each role is told on one host: the words of the cluster become the words of the roles."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from urllib.parse import quote
+
+from .sites import virtual_hosts
+
+#: Where PgBouncer on a web host waits for that host's sites: the only database address that a site ever sees.
+POOLER = {"host": "127.0.0.1", "port": 6432}
+MEDIA_DIRECTORY = "/srv/media"
+
+
+def wire(
+    topology: t.Mapping[str, t.Any],
+    secrets: t.Mapping[str, t.Mapping[str, str]],
+    host: str,
+    size: t.Mapping[str, t.Any] | None = None,
+    source_directory: str = "",
+) -> dict[str, t.Any]:
+    """Return the arguments of the roles on one host.
+
+    :arg topology: the value of C(topology.build).
+    :arg secrets: site → C(database_password), C(secret_key).
+    :arg host: the host that the roles run on.
+    :arg size: the host's share-out, the value of C(sizing.size_host); without it the roles' own defaults hold.
+    :arg source_directory: the folder that relative source paths start from.
+    :return: see C(playbooks/group_vars/all.yml), which names each entry.
+    """
+    web = (size or {}).get("web", {})
+    sites = topology["sites"]
+    database = topology["endpoints"]["database"][0]
+    return {
+        "users": [site["name"] for site in sites],
+        "databases": [
+            {
+                "name": site["database"]["name"],
+                "user": site["database"]["user"],
+                "password": secrets[site["name"]]["database_password"],
+                "extensions": site["database"]["extensions"],
+            }
+            for site in sites
+        ],
+        "database_clients": _database_clients(topology, host),
+        "pools": [
+            {
+                "name": site["database"]["name"],
+                "user": site["database"]["user"],
+                "password": secrets[site["name"]]["database_password"],
+                "host": database["address"],
+                "port": database["port"],
+            }
+            for site in sites
+        ],
+        "release_sites": [_release_site(site, source_directory) for site in sites],
+        "web_sites": [_web_site(site, secrets[site["name"]], topology, web) for site in sites],
+        "web_virtual_hosts": virtual_hosts(sites),
+    }
+
+
+def _database_clients(topology: t.Mapping[str, t.Any], host: str) -> list[str]:
+    """Return the addresses that PostgreSQL on *host* answers: those of the web hosts, or loopback for itself."""
+    hosts = topology["tiers"]["web"]["hosts"]
+    if hosts == [host]:
+        return ["127.0.0.1"]
+    return [topology["hosts"][name]["address"] for name in hosts]
+
+
+def _release_site(site: t.Mapping[str, t.Any], source_directory: str) -> dict[str, t.Any]:
+    source = dict(site["source"])
+    if source["kind"] == "path":
+        source["location"] = resolve_path(source["location"], source_directory)
+    return {
+        "name": site["name"],
+        "source": source,
+        "python": site["python"],
+        "settings": site["settings"],
+        "requirements": site["requirements"],
+        "packages": site["packages"],
+        "health_url": f"http://{site['domains'][0].replace('*.', 'www.')}{site['prefix']}{site['health_path']}",
+    }
+
+
+def resolve_path(path: str, directory: str) -> str:
+    """Return a source folder of the controller as an absolute path; a relative one starts from the inventory's folder."""
+    return os.path.normpath(os.path.join(directory, os.path.expanduser(path)))
+
+
+def _web_site(
+    site: t.Mapping[str, t.Any], secrets: t.Mapping[str, str], topology: t.Mapping[str, t.Any], web: t.Mapping[str, t.Any]
+) -> dict[str, t.Any]:
+    servers = [f"{endpoint['address']}:{endpoint['port']}" for endpoint in topology["endpoints"]["memcached"]]
+    folder = f"{MEDIA_DIRECTORY}/{site['name']}"
+    return {
+        "name": site["name"],
+        "domains": site["domains"],
+        "prefix": site["prefix"],
+        "settings": site["settings"],
+        "wsgi": site["wsgi"],
+        "secret_key": secrets["secret_key"],
+        "database": {
+            **POOLER,
+            "name": site["database"]["name"],
+            "user": site["database"]["user"],
+            "password": secrets["database_password"],
+        },
+        "memcached_servers": servers,
+        "static_root": f"{folder}/static",
+        "media_root": f"{folder}/media",
+        "environment": {key: _text(value) for key, value in site["environment"].items()},
+        "upload_limit_mb": site["upload_limit_mb"],
+        "timeout_seconds": site["timeout_seconds"],
+        "workers": site["workers"] or web.get("workers", 2),
+        "threads": site["threads"] or web.get("threads", 4),
+        "anonymous_cache_seconds": site["anonymous_cache_seconds"],
+        "hashed_static": site["hashed_static"],
+    }
+
+
+def _text(value: t.Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def site_environment(site: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Return the environment variables of one site's processes: the facts of the settings overlay for projects that read them.
+
+    :arg site: one entry of C(web_sites).
+    :return: name → value, the user's own last, so that they win.
+    """
+    database = site["database"]
+    url = f"postgres://{quote(database['user'])}:{quote(database['password'], safe='')}@{database['host']}:{database['port']}/{quote(database['name'])}"
+    servers = ",".join(site["memcached_servers"])
+    hosts = ",".join(site["domains"])
+    result = {
+        "DJANGO_SETTINGS_MODULE": "ntier_settings",
+        "NTIER_SITE": site["name"],
+        "SECRET_KEY": site["secret_key"],
+        "DEBUG": "False",
+        "ALLOWED_HOSTS": hosts,
+        "DATABASE_URL": url,
+        "CACHE_URL": f"pymemcache://{servers}" if servers else "locmemcache://",
+        "STATIC_URL": f"{site['prefix']}/static/",
+        "STATIC_ROOT": site["static_root"],
+        "MEDIA_URL": f"{site['prefix']}/media/",
+        "MEDIA_ROOT": site["media_root"],
+        "SCRIPT_NAME": site["prefix"],
+        "PYTHONUNBUFFERED": "1",
+    }
+    # The two habits of naming them.
+    result.update({f"DJANGO_{key}": result[key] for key in ("SECRET_KEY", "DEBUG", "ALLOWED_HOSTS")})
+    return {**result, **site["environment"]}
+
+
+def site_settings(site: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return what the settings overlay (roles/web/files/ntier_settings.py) reads, and gunicorn's figures.
+
+    :arg site: one entry of C(web_sites).
+    """
+    keys = (
+        "name", "domains", "prefix", "settings", "wsgi", "secret_key", "database", "memcached_servers", "static_root", "media_root",
+        "hashed_static", "upload_limit_mb", "timeout_seconds", "workers", "threads",
+    )  # fmt: skip
+    return {key: site[key] for key in keys}
+
+
+def environment_file(variables: t.Mapping[str, str]) -> str:
+    """Return variables as systemd reads them with C(EnvironmentFile=): quoted, so that any value stays what it is."""
+    lines = []
+    for key, value in variables.items():
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        lines.append(f'{key}="{escaped}"\n')
+    return "".join(lines)

@@ -1,0 +1,34 @@
+# Managed by Ansible (ntier.django): changes are overwritten.
+"""gunicorn for any site: the socket comes from systemd, the figures from the site's settings.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+_site = os.environ["NTIER_SITE"]
+with open(f"/etc/ntier/sites/{_site}/settings.json", encoding="utf-8") as _file:
+    _values = json.load(_file)
+
+# The release that this interpreter belongs to, by its own name: a worker that starts after the next one went live still loads this one.
+os.environ["NTIER_RELEASE"] = os.path.dirname(sys.prefix)
+
+chdir = os.path.join(os.environ["NTIER_RELEASE"], "project")
+pythonpath = "/etc/ntier/python"
+proc_name = f"django-{_site}"
+workers = _values["workers"]
+threads = _values["threads"]
+worker_class = "gthread"
+worker_tmp_dir = "/dev/shm"
+timeout = _values["timeout_seconds"]
+graceful_timeout = min(_values["timeout_seconds"], 40)
+keepalive = 0
+backlog = 4096
+# Whatever a library leaks is given back, never by all workers at the same time.
+max_requests = 20000
+max_requests_jitter = 2000
+# Only nginx reaches the socket.
+forwarded_allow_ips = "*"
+accesslog = None
+errorlog = "-"

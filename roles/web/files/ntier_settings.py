@@ -1,0 +1,135 @@
+# Managed by Ansible (ntier.django): changes are overwritten.
+"""The site's own settings with what only the cluster knows laid over them: databases, caches, folders, hosts, secrets.
+
+The site's module is imported as it is; the values come from /etc/ntier/sites/SITE/settings.json. What the project set for
+itself and the cluster has no part in stays.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+
+_FOLDER = os.environ.get("NTIER_SITES", "/etc/ntier/sites")
+_HOME = os.environ.get("NTIER_HOME", "/srv")
+
+with open(os.path.join(_FOLDER, os.environ["NTIER_SITE"], "settings.json"), encoding="utf-8") as _file:
+    NTIER_SITE = json.load(_file)
+
+# A process keeps the release that it started with, whatever becomes current meanwhile.
+os.environ.setdefault("NTIER_RELEASE", os.path.realpath(os.path.join(_HOME, NTIER_SITE["name"], "current")))
+
+_project = importlib.import_module(NTIER_SITE["settings"])
+globals().update({name: value for name, value in vars(_project).items() if name.isupper()})
+
+
+def _get(name, default=None):
+    return globals().get(name, default)
+
+
+def _below(path):
+    """Return a path of the site as the visitor sees it, below the site's prefix."""
+    prefix = NTIER_SITE["prefix"]
+    if not prefix or not isinstance(path, str) or not path.startswith("/") or path.startswith((prefix + "/", "//")):
+        return path
+    return prefix + path
+
+
+DEBUG = False
+SECRET_KEY = NTIER_SITE["secret_key"]
+ALLOWED_HOSTS = list(dict.fromkeys([*NTIER_SITE["domains"], *(_get("ALLOWED_HOSTS") or [])]))
+ALLOWED_HOSTS = [name[1:] if name.startswith("*.") else name for name in ALLOWED_HOSTS]
+
+# The proxy in front sets this header on every request, so a visitor can't.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+CSRF_TRUSTED_ORIGINS = list(
+    dict.fromkeys([*(_get("CSRF_TRUSTED_ORIGINS") or []), *(f"https://{name}" for name in NTIER_SITE["domains"])])
+)
+
+# --- database -----------------------------------------------------------------------------------------------------
+_given = dict((_get("DATABASES") or {}).get("default") or {})
+_engine = _given.get("ENGINE", "")
+_postgres = any(word in _engine for word in ("postgres", "postgis", "psycopg"))
+_options = dict(_given.get("OPTIONS") or {}) if _postgres else {}
+# Both keep state in one server connection, which PgBouncer hands to somebody else after each transaction.
+for _option in ("pool", "server_side_binding", "prepare_threshold", "service", "passfile", "sslmode"):
+    _options.pop(_option, None)
+DATABASES = {
+    **(_get("DATABASES") or {}),
+    "default": {
+        **{key: _given[key] for key in ("ATOMIC_REQUESTS", "AUTOCOMMIT", "TIME_ZONE", "TEST") if key in _given},
+        "ENGINE": _engine if _postgres else "django.db.backends.postgresql",
+        "NAME": NTIER_SITE["database"]["name"],
+        "USER": NTIER_SITE["database"]["user"],
+        "PASSWORD": NTIER_SITE["database"]["password"],
+        "HOST": NTIER_SITE["database"]["host"],
+        "PORT": NTIER_SITE["database"]["port"],
+        "OPTIONS": _options,
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "DISABLE_SERVER_SIDE_CURSORS": True,
+    },
+}
+
+# --- caches and sessions ------------------------------------------------------------------------------------------
+if NTIER_SITE["memcached_servers"]:
+    _cache = dict((_get("CACHES") or {}).get("default") or {})
+    CACHES = {
+        **(_get("CACHES") or {}),
+        "default": {
+            **{key: _cache[key] for key in ("TIMEOUT", "VERSION", "KEY_FUNCTION") if key in _cache},
+            "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
+            "LOCATION": NTIER_SITE["memcached_servers"],
+            "KEY_PREFIX": ":".join(filter(None, [NTIER_SITE["name"], _cache.get("KEY_PREFIX")])),
+            # A cache that is gone costs half a second at the most, and no error page.
+            "OPTIONS": {"connect_timeout": 0.5, "timeout": 0.5, "ignore_exc": True, "no_delay": True},
+        },
+    }
+    if _get("SESSION_ENGINE", "django.contrib.sessions.backends.db") == "django.contrib.sessions.backends.db":
+        SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+
+# --- static files and uploads -------------------------------------------------------------------------------------
+STATIC_ROOT = NTIER_SITE["static_root"]
+STATIC_URL = f"{NTIER_SITE['prefix']}/static/"
+MEDIA_ROOT = NTIER_SITE["media_root"]
+MEDIA_URL = f"{NTIER_SITE['prefix']}/media/"
+# nginx reads what is uploaded through the group; large uploads would otherwise get the temporary file's own mode.
+if _get("FILE_UPLOAD_PERMISSIONS", None) is None:
+    FILE_UPLOAD_PERMISSIONS = 0o644
+_plain = (None, "django.contrib.staticfiles.storage.StaticFilesStorage")
+if NTIER_SITE["hashed_static"]:
+    if _get("STATICFILES_STORAGE") is None:
+        STORAGES = {
+            "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+            "staticfiles": {"BACKEND": _plain[1]},
+            **(_get("STORAGES") or {}),
+        }
+        if STORAGES["staticfiles"].get("BACKEND") in _plain:
+            STORAGES["staticfiles"] = {"BACKEND": "ntier_storage.ReleaseStaticFilesStorage"}
+    elif STATICFILES_STORAGE in _plain:  # noqa: F821 - the project's, from before Django 4.2
+        STATICFILES_STORAGE = "ntier_storage.ReleaseStaticFilesStorage"
+
+# --- a site below a prefix ----------------------------------------------------------------------------------------
+if NTIER_SITE["prefix"]:
+    FORCE_SCRIPT_NAME = NTIER_SITE["prefix"]
+    # Two sites on one domain must not read, or overwrite, each other's cookies.
+    for _cookie, _usual in (("SESSION", "sessionid"), ("CSRF", "csrftoken"), ("LANGUAGE", "django_language")):
+        if _get(f"{_cookie}_COOKIE_PATH", "/") == "/":
+            globals()[f"{_cookie}_COOKIE_PATH"] = NTIER_SITE["prefix"]
+        if _get(f"{_cookie}_COOKIE_NAME", _usual) == _usual:
+            globals()[f"{_cookie}_COOKIE_NAME"] = f"{NTIER_SITE['name']}_{_usual}"
+    for _setting, _usual in (("LOGIN_URL", "/accounts/login/"), ("LOGIN_REDIRECT_URL", "/accounts/profile/"), ("LOGOUT_REDIRECT_URL", None)):
+        globals()[_setting] = _below(_get(_setting, _usual))
+
+# --- logging ------------------------------------------------------------------------------------------------------
+if not _get("LOGGING"):
+    LOGGING = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
+        "handlers": {"journal": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"handlers": ["journal"], "level": "INFO"},
+        # Django's own handlers mail to ADMINS or want DEBUG; errors belong in the journal, too.
+        "loggers": {"django": {"handlers": ["journal"], "level": "INFO", "propagate": False}},
+    }

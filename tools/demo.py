@@ -1,0 +1,107 @@
+"""Bring up a running site on test hosts: demo.py [FIGURE]. Use `make demo`, which sets up what it needs.
+
+The inventory is a copy, in build/demo/inventory, for the user to change. Another FIGURE replaces it: the hosts that
+stand stay, so the cluster grows or shrinks into its new shape as a real one would.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from steps import ROOT, Steps, playbook, prepare_engine, say
+
+DEMO = ROOT / "build" / "demo"
+INVENTORY = DEMO / "inventory"
+OPTIONS = ("--inventory", str(INVENTORY.relative_to(ROOT)))
+
+
+def copy_inventory(figure: str) -> str:
+    """Copy the shipped inventory of a figure unless it is there already; return its name."""
+    noted = DEMO / "figure"
+    current = noted.read_text() if noted.exists() else ""
+    shapes = {path.name.split("-")[0]: path for path in sorted((ROOT / "inventories").glob("[0-9]-*"))}
+    figure = figure or current or "1"
+    if figure not in shapes:
+        sys.exit(f"There is no figure {figure}. There are: {', '.join(path.name for path in shapes.values())}")
+    if figure != current:
+        shutil.copytree(shapes[figure], INVENTORY, dirs_exist_ok=True)
+        noted.write_text(figure)
+    return shapes[figure].name
+
+
+def host_variables() -> tuple[dict, dict]:
+    """Return what Ansible makes of the inventory: its groups, and the variables of its hosts."""
+    listing = subprocess.run(
+        ["ansible-inventory", *OPTIONS, "--list"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    groups = json.loads(listing.stdout)
+    return groups, groups["_meta"]["hostvars"]
+
+
+def front_address() -> str:
+    """Return the address that a browser is to open: of the first balancer, else of the first web host."""
+    groups, variables = host_variables()
+    front = next(groups[group]["hosts"][0] for group in ("load_balancer", "web") if groups.get(group, {}).get("hosts"))
+    return variables[front]["ntier_address"]
+
+
+def use_address_as_domain(address: str) -> None:
+    """Let the site answer to its address, since the domain of the shipped inventory is nobody's."""
+    for path in (INVENTORY / "group_vars").glob("*.yml"):
+        text = path.read_text()
+        if "guestbook.example.com" in text:
+            path.write_text(text.replace("guestbook.example.com", address))
+
+
+def frame(lines: list[str]) -> str:
+    """Return the lines with a frame around them."""
+    width = max(map(len, lines))
+    rule = "─" * (width + 2)
+    return "\n".join([f"┌{rule}┐", *(f"│ {line:<{width}} │" for line in lines), f"└{rule}┘"])
+
+
+def main(figure: str = "") -> int:
+    """Bring the demo up, and say how to look at it."""
+    start = time.monotonic()
+    steps = Steps(DEMO / "logs")
+    name = copy_inventory(figure)
+    say(f"The demo: {name}, in build/demo/inventory")
+    if not (
+        prepare_engine(steps)
+        and steps.run("test hosts: create", playbook("create", *OPTIONS))
+        and steps.run("test hosts: prepare", playbook("prepare", *OPTIONS))
+    ):
+        return 1
+    address = front_address()
+    use_address_as_domain(address)
+    say("  the site: ansible-playbook -i build/demo/inventory ntier.django.site")
+    if subprocess.run(["ansible-playbook", *OPTIONS, "ntier.django.site"], cwd=ROOT, check=False).returncode:
+        say("\nThe site did not come up; the reason stands above. Nothing is lost: `make demo` goes on from here.")
+        return 1
+    if not steps.run("an account to sign in with", playbook("demo_user", *OPTIONS)):
+        return 1
+    password = (DEMO / "password").read_text().strip()
+    minutes, seconds = divmod(round(time.monotonic() - start), 60)
+    say(
+        frame(
+            [
+                f"The guestbook runs (after {minutes} min {seconds} s):  http://{address}/",
+                f"Sign in, also at /admin/, as:  demo  with the password  {password}",
+                "",
+                "Now change build/demo/inventory, or let the cluster grow:  make demo FIGURE=2",
+                "What a change would do:  tools/env ansible-playbook -i build/demo/inventory ntier.django.plan",
+                "Do it:                   tools/env ansible-playbook -i build/demo/inventory ntier.django.site",
+                "All tests: make test     Remove it all: make clean",
+            ]
+        )
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:2]))
