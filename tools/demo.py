@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from steps import ROOT, Steps, playbook, prepare_engine, say
 
@@ -30,6 +29,7 @@ def copy_inventory(figure: str) -> str:
         sys.exit(f"There is no figure {figure}. There are: {', '.join(path.name for path in shapes.values())}")
     if figure != current:
         shutil.copytree(shapes[figure], INVENTORY, dirs_exist_ok=True)
+        replace_in_copy("path: ../../examples", "path: ../../../examples")  # the copy lies one folder deeper
         noted.write_text(figure)
     return shapes[figure].name
 
@@ -50,12 +50,12 @@ def front_address() -> str:
     return variables[front]["ntier_address"]
 
 
-def use_address_as_domain(address: str) -> None:
-    """Let the site answer to its address, since the domain of the shipped inventory is nobody's."""
+def replace_in_copy(old: str, new: str) -> None:
+    """Replace a text in the copied variables."""
     for path in (INVENTORY / "group_vars").glob("*.yml"):
         text = path.read_text()
-        if "guestbook.example.com" in text:
-            path.write_text(text.replace("guestbook.example.com", address))
+        if old in text:
+            path.write_text(text.replace(old, new))
 
 
 def frame(lines: list[str]) -> str:
@@ -78,7 +78,7 @@ def main(figure: str = "") -> int:
     ):
         return 1
     address = front_address()
-    use_address_as_domain(address)
+    replace_in_copy("guestbook.example.com", address)  # the domain of the shipped inventory is nobody's
     say("  the site: ansible-playbook -i build/demo/inventory ntier.django.site")
     if subprocess.run(["ansible-playbook", *OPTIONS, "ntier.django.site"], cwd=ROOT, check=False).returncode:
         say("\nThe site did not come up; the reason stands above. Nothing is lost: `make demo` goes on from here.")

@@ -67,10 +67,10 @@ class Steps:
         good = process.returncode == 0 and not failed
         self.passed += passed or (1 if good else 0)
         self.failed += 0 if good else failed or 1
-        summary = f"{passed} tests passed" + (f", {failed} failed" if failed else "") if passed or failed else ""
-        say(
-            f"{'  ' + name if watch else '':<{36 if watch else 0}}{'ok    ' if good else 'FAILED'} {time.monotonic() - start:6.0f} s  {summary}"
-        )
+        tests = f"{passed} tests passed, {failed} failed" if passed or failed else ""
+        if watch:
+            say(f"  {name:<34}", end="")
+        say(f"{'ok    ' if good else 'FAILED'} {time.monotonic() - start:6.0f} s  {tests}".rstrip())
         if not good:
             say("\n".join(f"    | {line}" for line in lines[-SHOWN_LINES:]))
             say(f"    The whole output: {log.relative_to(ROOT)}" + (f"\n    {hint}" if hint else ""))

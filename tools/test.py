@@ -9,7 +9,7 @@ import time
 from steps import ROOT, Steps, prepare_engine, say
 
 LINT = {
-    "ansible-lint": ["ansible-lint", "--nocolor", "--quiet"],
+    "ansible-lint": ["ansible-lint", "--nocolor", "-q"],
     "yamllint": ["yamllint", "--strict", "."],
     "ruff check": ["ruff", "check"],
     "ruff format": ["ruff", "format", "--diff"],
@@ -44,8 +44,7 @@ class MoleculeProgress:
 
     def __call__(self, line: str) -> None:
         """Look at one line."""
-        line = re.sub(r"\x1b\[[\d;]*m", "", line)
-        found = re.match(r"INFO\s+\S+ ➜ (\w+): (Executing$|Executed: (\w+))", line)
+        found = re.match(r"\w+ +\[\S+ > (\w+)\] (Executing$|Executed: (\w+))", line)
         if found and not found[3]:
             self.start = time.monotonic()
             say(f"    {found[1]:<32}", end="")

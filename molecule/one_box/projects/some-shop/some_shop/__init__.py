@@ -1,0 +1,1 @@
+"""A Django project that is installed as a package."""
