@@ -44,11 +44,14 @@ class MoleculeProgress:
 
     def __call__(self, line: str) -> None:
         """Look at one line."""
+        line = re.sub(r"\x1b\[[\d;]*m", "", line)  # its errors are coloured all the same
         found = re.match(r"\w+ +\[\S+ > (\w+)\] (Executing$|Executed: (\w+))", line)
-        if found and not found[3]:
+        if not found or found[1] == "cleanup":  # which no scenario has
+            return
+        if not found[3]:
             self.start = time.monotonic()
             say(f"    {found[1]:<32}", end="")
-        elif found:
+        else:
             good = found[3] == "Successful"
             if good and found[1] != "verify":
                 self.steps.passed += 1

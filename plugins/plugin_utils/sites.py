@@ -48,6 +48,8 @@ _APPLICATION = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
 _IDENTIFIER = re.compile(r"^[a-z_][a-z0-9_]{0,62}$")
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 _PINNED = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]+\])?==[A-Za-z0-9][A-Za-z0-9._!+-]*$")
+#: What systemd does not take in an environment file.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _REVISION = re.compile(r"^[A-Za-z0-9_][\w./@+-]*$")
 _RESERVED_DATABASES = ("postgres", "template0", "template1", "pgbouncer")
 #: Names of accounts and folders that every host already has: a site of that name would share them.
@@ -116,7 +118,7 @@ _REQUIRED_FIX = {
 
 def _check_values(site: dict[str, t.Any], where: str, faults: Faults) -> None:
     name, prefix = site["name"], site["prefix"]
-    if name is not None and not _NAME.match(name):
+    if name is not None and not _NAME.fullmatch(name):
         faults.add(where, f"the name {shown(name)} can't be a system user and a folder", "Use 1 to 31 lower-case letters, digits and '_', a letter first")
     elif name in _RESERVED_NAMES:
         faults.add(where, f"the name '{name}' belongs to the system", "Choose another name")
@@ -124,16 +126,16 @@ def _check_values(site: dict[str, t.Any], where: str, faults: Faults) -> None:
         if not site["domains"]:
             faults.add(where, "'domains' is an empty list", _REQUIRED_FIX["domains"])
         for domain in site["domains"]:
-            if not isinstance(domain, str) or not (_DOMAIN.match(domain) or _IPV6.match(domain)):
+            if not isinstance(domain, str) or not (_DOMAIN.fullmatch(domain) or _IPV6.fullmatch(domain)):
                 faults.add(where, f"the domain {shown(domain)} is no host name", "Write it without scheme, port and path, as in www.example.com")
         site["domains"] = [domain.lower() for domain in site["domains"] if isinstance(domain, str)]
     if prefix and not prefix.startswith("/"):
         faults.add(where, f"the prefix {shown(prefix)} has no slash in front", f"Write prefix: /{prefix.strip('/')}")
-    elif prefix and not _PREFIX.match(prefix):
+    elif prefix and (not _PREFIX.fullmatch(prefix) or {".", ".."} & set(prefix.split("/"))):
         faults.add(where, f"the prefix {shown(prefix)} is no path", "Write it as /shop: a slash in front, none at the end")
-    if site["settings"] is not None and not _MODULE.match(site["settings"]):
+    if site["settings"] is not None and not _MODULE.fullmatch(site["settings"]):
         faults.add(where, f"settings {shown(site['settings'])} is no module name", "Write it with dots, as in mysite.settings")
-    if site["wsgi"] and not _APPLICATION.match(site["wsgi"]):
+    if site["wsgi"] and not _APPLICATION.fullmatch(site["wsgi"]):
         faults.add(where, f"wsgi {shown(site['wsgi'])} is no application", "Write module:variable, as in mysite.wsgi:application")
     if site["health_path"] is not None and not site["health_path"].startswith("/"):
         faults.add(where, f"health_path {shown(site['health_path'])} has no slash in front", f"Write health_path: /{site['health_path']}")
@@ -141,9 +143,9 @@ def _check_values(site: dict[str, t.Any], where: str, faults: Faults) -> None:
         if site[key] is not None and site[key] < least:
             faults.add(where, f"'{key}' is {site[key]}", f"The least is {least}")
     for key, value in (site["environment"] or {}).items():
-        if not _VARIABLE.match(str(key)):
+        if not _VARIABLE.fullmatch(str(key)):
             faults.add(where, f"environment has {shown(key)}, which is no variable name", "Use letters, digits and '_'")
-        if isinstance(value, (dict, list)) or value is None or "\n" in str(value):
+        if isinstance(value, (dict, list)) or value is None or _CONTROL.search(str(value)):
             faults.add(where, f"environment {key} is {shown(value)}", "Give it one line of text")
     for package in site["packages"] or []:
         if not isinstance(package, str):
@@ -169,13 +171,13 @@ def _normalise_source(source: t.Any, where: str, faults: Faults) -> dict[str, st
         elif key != kind:
             result[key] = value
     location = result["location"]
-    if kind == "package" and isinstance(location, str) and location and not _PINNED.match(location):
+    if kind == "package" and isinstance(location, str) and location and not _PINNED.fullmatch(location):
         name = re.split(r"[\s<>=!~;\[]", location)[0] or "some-shop"
         faults.add(where, f"the package {shown(location)} names no exact version", f"Write '{name}==VERSION', so that a release stays what it was")
     directory = result.get("directory", "")
     if directory.startswith("/") or ".." in directory.split("/"):
         faults.add(where, f"source.directory {shown(directory)} leads out of the source", "Name a folder inside it, such as backend")
-    if kind == "git" and not _REVISION.match(result["version"]):
+    if kind == "git" and not _REVISION.fullmatch(result["version"]):
         faults.add(where, f"source.version {shown(result['version'])} is no branch, tag or commit", "Write one, such as main or v1.2")
     if kind == "git" and isinstance(location, str) and location.startswith("-"):
         faults.add(where, f"source.git {shown(location)} is no address of a repository", "Write its URL")
@@ -196,9 +198,9 @@ def _normalise_database(site: dict[str, t.Any], where: str, faults: Faults) -> d
         value = result[key]
         if key == "user" and value == result["name"] and "user" not in given:
             continue  # the same wrong word is said once
-        if value is None and key not in given:
-            continue  # the site's name is missing, which is said already
-        if not isinstance(value, str) or not _IDENTIFIER.match(value):
+        if key not in given and (value is None or not _NAME.fullmatch(value)):
+            continue  # the site's name is missing or wrong, which is said already
+        if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
             faults.add(where, f"PostgreSQL would not take the database {key} {shown(value)}", "Use 1 to 63 lower-case letters, digits and '_', no digit first")
         elif value in _RESERVED_DATABASES or value.startswith("pg_"):
             faults.add(where, f"the database {key} '{value}' belongs to PostgreSQL or PgBouncer", f"Choose another, such as database: {{{key}: {site['name']}_site}}")
@@ -221,6 +223,11 @@ def _compare(sites: list[dict[str, t.Any]], faults: Faults) -> None:
                 address = f"{domain}{place[1] or '/'}"
                 faults.add(f"ntier_sites, site {name}", f"site {places[place]} answers at {address} already", "Give one of them another domain or prefix")
             places.setdefault(place, name)
+            for other in sites:
+                files = [f"{other['prefix'] or ''}/{folder}/" for folder in ("static", "media")]
+                if other is not site and domain in (other["domains"] or []) and f"{place[1]}/".startswith(tuple(files)):
+                    what = f"the prefix '{place[1]}' lies in the files of site {other['name']} at {domain}"
+                    faults.add(f"ntier_sites, site {name}", what, "Give it another prefix or domain")
         database = site["database"]["name"]
         if isinstance(database, str) and databases.setdefault(database, name) != name:
             faults.add(f"ntier_sites, site {name}", f"site {databases[database]} has the database '{database}' already", "Give each site a database of its own")

@@ -78,7 +78,7 @@ def build(
     retired = list(groups.get(RETIRED) or [])
     known = dict.fromkeys(name for tier in TIERS for name in members[tier])
     _check_groups(groups, members, retired, known, faults)
-    addresses = _addresses([*known, *retired], hosts, faults)
+    addresses = _addresses(dict.fromkeys([*known, *retired]), hosts, faults)
     chosen = _providers(providers or {}, faults)
     normal_sites = normalise_sites(sites, faults)
     faults.raise_if_any()
@@ -190,7 +190,7 @@ def _parse_address(text: str) -> str | None:
         parsed = ipaddress.ip_address(text)
     except ValueError:
         # 10.0.0.300 would pass as a host name.
-        return text.lower() if _HOST_NAME.match(text) and not re.fullmatch(r"[0-9.]+", text) else None
+        return text.lower() if _HOST_NAME.fullmatch(text) and not re.fullmatch(r"[0-9.]+", text) else None
     return None if parsed.is_unspecified or parsed.is_multicast else str(parsed)
 
 

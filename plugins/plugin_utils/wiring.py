@@ -8,8 +8,6 @@ import os
 import typing as t
 from urllib.parse import quote
 
-from .sites import virtual_hosts
-
 #: Where PgBouncer on a web host waits for that host's sites: the only database address that a site ever sees.
 POOLER = {"host": "127.0.0.1", "port": 6432}
 MEDIA_DIRECTORY = "/srv/media"
@@ -31,7 +29,8 @@ def wire(
     :arg source_directory: the folder that relative source paths start from.
     :return: see C(playbooks/group_vars/all.yml), which names each entry.
     """
-    web = (size or {}).get("web", {})
+    size = size or {}
+    web = size.get("web", {})
     sites = topology["sites"]
     database = topology["endpoints"]["database"][0]
     return {
@@ -46,6 +45,7 @@ def wire(
             for site in sites
         ],
         "database_clients": _database_clients(topology, host),
+        "database_size": size.get("database", {}),
         "pools": [
             {
                 "name": site["database"]["name"],
@@ -56,9 +56,12 @@ def wire(
             }
             for site in sites
         ],
+        "pool_size": web.get("pool_size", 10),
+        "memcached_listen": topology["listen"][host].get("memcached", ["127.0.0.1"]),
+        "memcached_memory_mb": size.get("memcached", {}).get("memory_mb", 64),
         "release_sites": [_release_site(site, source_directory) for site in sites],
         "web_sites": [_web_site(site, secrets[site["name"]], topology, web) for site in sites],
-        "web_virtual_hosts": virtual_hosts(sites),
+        "web_virtual_hosts": topology["virtual_hosts"],
     }
 
 

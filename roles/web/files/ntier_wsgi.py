@@ -17,4 +17,10 @@ def load(name):
     return getattr(importlib.import_module(module), variable)
 
 
-application = load(NTIER_SITE["wsgi"])
+_site = load(NTIER_SITE["wsgi"])
+
+
+def application(environ, start_response):
+    """Answer a request; the visitor's address comes from nginx, since a socket of the file system has none."""
+    environ["REMOTE_ADDR"] = environ.get("HTTP_X_REAL_IP", "")
+    return _site(environ, start_response)

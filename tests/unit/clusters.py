@@ -1,0 +1,77 @@
+"""Clusters, sites and secrets that several test files look at."""
+
+import pathlib
+
+from ansible_collections.ntier.django.plugins.plugin_utils import topology, wiring
+from ansible_collections.ntier.django.plugins.plugin_utils.faults import InventoryError
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+ONE_BOX = {"web": ["box1"], "media": ["box1"], "memcached": ["box1"], "database": ["box1"]}
+FIGURE_2 = {**ONE_BOX, "database": ["db1"]}
+FIGURE_4 = {
+    "load_balancer": ["lb1"],
+    "web": ["web1", "web2"],
+    "media": ["media1"],
+    "memcached": ["cache1", "cache2"],
+    "database": ["db1"],
+}
+
+
+def a_site(name="blog", **more):
+    """Return a site as a user would write it."""
+    return {
+        "name": name,
+        "domains": [f"{name}.example.com"],
+        "source": {"path": f"/src/{name}"},
+        "settings": f"{name}.settings",
+        **more,
+    }
+
+
+def three_sites():
+    """Return a site at the root of a domain, one below a prefix of it, and one whose pages nginx keeps for a while."""
+    return [
+        a_site("blog", domains=["www.example.com", "example.com"]),
+        a_site("shop", domains=["www.example.com"], prefix="/shop", upload_limit_mb=50, timeout_seconds=90),
+        a_site("diary", anonymous_cache_seconds=10, environment={"GREETING": 'Good "day", $HOME \\ 100 %'}),
+    ]
+
+
+def inventory(tiers, **more):
+    """Return groups as Ansible knows them: with C(all), and C(ungrouped)."""
+    groups = {**tiers, **more}
+    return {"all": list(dict.fromkeys(name for names in groups.values() for name in names)), "ungrouped": [], **groups}
+
+
+def with_addresses(groups):
+    """Return an address for every host of an inventory."""
+    return {name: {"ansible_host": f"192.0.2.{number}"} for number, name in enumerate(groups["all"], 1)}
+
+
+def build(groups=ONE_BOX, hosts=None, sites=None, providers=None):
+    """Return the topology of tiers or groups; every host has an address unless *hosts* says otherwise."""
+    groups = groups if "all" in groups else inventory(groups)
+    return topology.build(groups, {**with_addresses(groups), **(hosts or {})}, sites or [a_site()], providers)
+
+
+def faults_of(*arguments, **more):
+    """Return what is wrong with an inventory, one sentence each."""
+    try:
+        build(*arguments, **more)
+    except InventoryError as error:
+        return error.faults
+    return []
+
+
+def secrets_of(cluster):
+    """Return secrets for the sites of a topology."""
+    return {
+        site["name"]: {"database_password": f"password-{site['name']}", "secret_key": f"key-{site['name']}"}
+        for site in cluster["sites"]
+    }
+
+
+def wired(cluster, host="box1", size=None):
+    """Return the roles' arguments on one host."""
+    return wiring.wire(cluster, secrets_of(cluster), host, size, source_directory="/inventory")
