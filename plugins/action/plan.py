@@ -56,7 +56,9 @@ class ActionModule(ActionBase):
             except TooLittleMemory as error:
                 faults.sentences.append(str(error))
         if faults:
-            raise AnsibleActionFail(str(InventoryError(faults.sentences, "The hosts can't serve what the inventory says")))
+            raise AnsibleActionFail(
+                str(InventoryError(faults.sentences, "The hosts can't serve what the inventory says"))
+            )
         result.update(changed=False, plan=plan.render(cluster, sizes))
         if self._task.args.get("show", True):
             display.display("\n" + "\n".join(result["plan"]) + "\n")
@@ -65,4 +67,6 @@ class ActionModule(ActionBase):
 
 def _release(facts: t.Mapping[str, t.Any]) -> str:
     """Return the version as a distribution counts: Debian by majors, Ubuntu by year and month."""
-    return str(facts["distribution_major_version"] if facts["distribution"] == "Debian" else facts["distribution_version"])
+    return str(
+        facts["distribution_major_version"] if facts["distribution"] == "Debian" else facts["distribution_version"]
+    )

@@ -37,7 +37,11 @@ def check_core(version: str, faults: Faults) -> None:
     match = re.match(r"(\d+)\.(\d+)", version)
     if not match or tuple(map(int, match.groups())) < LEAST_CORE:
         least = ".".join(map(str, LEAST_CORE))
-        faults.add("ansible-core on this controller", f"is {version}", f"ntier.django needs {least} or newer: pip install 'ansible-core>={least}'")
+        faults.add(
+            "ansible-core on this controller",
+            f"is {version}",
+            f"ntier.django needs {least} or newer: pip install 'ansible-core>={least}'",
+        )
 
 
 def check_folders(sites: t.Iterable[t.Mapping[str, t.Any]], directory: str, faults: Faults) -> None:
@@ -48,9 +52,17 @@ def check_folders(sites: t.Iterable[t.Mapping[str, t.Any]], directory: str, faul
             continue
         folder = wiring.resolve_path(source["location"], directory)
         if not os.path.isdir(folder):
-            faults.add(f"ntier_sites, site {site['name']}", f"source.path is {folder}, which is no folder on this controller", "Correct the path; a relative one starts from the inventory's folder")
+            faults.add(
+                f"ntier_sites, site {site['name']}",
+                f"source.path is {folder}, which is no folder on this controller",
+                "Correct the path; a relative one starts from the inventory's folder",
+            )
         elif source["directory"] and not os.path.isdir(os.path.join(folder, source["directory"])):
-            faults.add(f"ntier_sites, site {site['name']}", f"source.directory '{source['directory']}' is not in {folder}", "Name a folder inside it, or leave the key out")
+            faults.add(
+                f"ntier_sites, site {site['name']}",
+                f"source.directory '{source['directory']}' is not in {folder}",
+                "Name a folder inside it, or leave the key out",
+            )
 
 
 def origin_of(value: t.Any) -> str | None:
@@ -124,7 +136,11 @@ class ActionModule(ActionBase):
             while cause is not None and not isinstance(cause, InventoryError):
                 cause = cause.__cause__
             if cause is None:
-                faults.add(f"file {self._value('ntier_secrets_path', variables)}", f"can't be read: {error.message}", "Correct it, or give the vault password that it was encrypted with")
+                faults.add(
+                    f"file {self._value('ntier_secrets_path', variables)}",
+                    f"can't be read: {error.message}",
+                    "Correct it, or give the vault password that it was encrypted with",
+                )
             else:
                 faults.sentences += cause.faults
 

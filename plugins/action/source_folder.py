@@ -36,10 +36,14 @@ class ActionModule(ActionBase):
                 except OSError as error:
                     raise AnsibleActionFail(f"The source folder {arguments['src']} can't be read: {error}") from error
             self._make_tmp_path()
-            remote = self._transfer_file(name, self._connection._shell.join_path(self._connection._shell.tmpdir, "source.tar.gz"))
+            remote = self._transfer_file(
+                name, self._connection._shell.join_path(self._connection._shell.tmpdir, "source.tar.gz")
+            )
             self._fixup_perms2((self._connection._shell.tmpdir, remote))
             unpacked = self._execute_module(
-                "ansible.builtin.unarchive", {"src": remote, "dest": arguments["dest"], "remote_src": True}, task_vars=task_vars
+                "ansible.builtin.unarchive",
+                {"src": remote, "dest": arguments["dest"], "remote_src": True},
+                task_vars=task_vars,
             )
             result.update(unpacked)
             result.update(files=count)

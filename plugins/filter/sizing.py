@@ -22,7 +22,7 @@ def sizing(
     try:
         return size_in(topology, host, memory_mb, cores, shares)
     except sizes.TooLittleMemory as error:
-        raise AnsibleFilterError(str(error)) from error
+        raise AnsibleFilterError("The memory can't be shared out") from error  # Ansible appends the cause
 
 
 def size_in(

@@ -24,7 +24,7 @@ def topology(
         hosts = {name: addresses(hostvars[name]) for name in names if name in hostvars}
         return topologies.build(groups, hosts, sites, providers)
     except InventoryError as error:
-        raise AnsibleFilterError(str(error)) from error
+        raise AnsibleFilterError("There is no topology") from error  # Ansible appends the cause
 
 
 def addresses(variables: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

@@ -47,7 +47,7 @@ import os  # noqa: E402
 import tempfile  # noqa: E402
 
 import yaml  # noqa: E402
-from ansible.errors import AnsibleLookupError  # noqa: E402
+from ansible.errors import AnsibleError, AnsibleLookupError  # noqa: E402
 from ansible.module_utils.common.text.converters import to_bytes  # noqa: E402
 from ansible.parsing.vault import VaultLib, is_encrypted  # noqa: E402
 from ansible.plugins.lookup import LookupBase  # noqa: E402
@@ -72,7 +72,7 @@ class LookupModule(LookupBase):
         try:
             return [self._secrets(path, sites, supplied, dry)]
         except InventoryError as error:
-            raise AnsibleLookupError(str(error)) from error
+            raise AnsibleLookupError("The secrets can't be used") from error
 
     def _secrets(self, path, sites, supplied, dry):
         present, encrypted = self._read(path, sites, supplied)
@@ -83,31 +83,43 @@ class LookupModule(LookupBase):
         if dry:
             return secrets.placeholders(present, sites)
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(f"{path}.lock", "w", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # two hosts' tasks may come here at the same time
-            try:
-                return self._write_missing(path, sites, vault)
-            finally:
-                os.unlink(lock.name)
+        folder = os.open(os.path.dirname(path), os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)  # two hosts' tasks, or two runs, may come here at the same time
+            return self._write_missing(path, sites, vault)
+        finally:
+            os.close(folder)
 
-    def _read(self, path, sites, supplied):
-        """Return the file's secrets and whether the file is encrypted as a whole."""
+    def _read(self, path, sites, supplied, whole=False):
+        """Return the file's secrets and whether the file is encrypted as a whole.
+
+        With *whole* the secrets of every site that stands in the file, so that it can be written anew without a loss.
+        """
         content, encrypted = None, False
         if os.path.exists(path):
             with open(path, "rb") as file:
                 encrypted = is_encrypted(file.read(64))
-            content = self._loader.load_from_file(path, cache="none")
+            try:
+                content = self._loader.load_from_file(path, cache="none")
+            except AnsibleError as error:
+                fix = "Correct it, or give the vault password that it was encrypted with"
+                raise InventoryError([f"file {path}: can't be read: {error.message.rstrip('.')}. {fix}."]) from None
         faults = Faults()
+        if whole and isinstance(content, dict) and isinstance(content.get(secrets.TOP), dict):
+            sites = list(dict.fromkeys([*sites, *map(str, content[secrets.TOP])]))
+            for key in content.keys() - {secrets.TOP}:
+                faults.add(
+                    f"file {path}",
+                    f"has '{key}' beside '{secrets.TOP}'",
+                    "Move it to another file: this one is written anew",
+                )
         result = secrets.check(content, sites, path, supplied, faults)
         faults.raise_if_any()
         return result, encrypted
 
     def _write_missing(self, path, sites, vault):
-        present, encrypted = self._read(path, sites, False)
-        everything = present
-        if os.path.exists(path):  # keep the secrets of sites that are out of the inventory for now
-            everything = secrets.check(self._loader.load_from_file(path, cache="none"), self._all_sites(path), path, False, Faults())
-        result, made = secrets.complete(everything, sites)
+        present, encrypted = self._read(path, sites, False, whole=True)
+        result, made = secrets.complete(present, sites)
         text = secrets.HEADING + yaml.safe_dump({secrets.TOP: result}, default_flow_style=False)
         if vault or encrypted:
             text = VaultLib(vault).encrypt(text, secret=vault[0][1], vault_id=vault[0][0])
@@ -120,9 +132,6 @@ class LookupModule(LookupBase):
         if made:
             display.display(f"Made the secrets of {listed(made)}: {path}")
         return {site: result[site] for site in sites}
-
-    def _all_sites(self, path):
-        return list(self._loader.load_from_file(path, cache="none")[secrets.TOP])
 
     def _vault_secrets(self):
         """Return the configured vault passwords as pairs of id and secret; the loader keeps them for ansible itself."""

@@ -16,7 +16,12 @@ BASE_PACKAGES = ("gunicorn>=23", "pymemcache>=4")
 #: Drivers of PostgreSQL that a project may bring itself.
 DRIVERS = ("psycopg", "psycopg2", "psycopg2-binary")
 #: Where projects keep their requirements, the first that is there counts.
-REQUIREMENT_FILES = ("requirements.txt", "requirements/production.txt", "requirements/prod.txt", "requirements/base.txt")
+REQUIREMENT_FILES = (
+    "requirements.txt",
+    "requirements/production.txt",
+    "requirements/prod.txt",
+    "requirements/base.txt",
+)
 
 
 def last_lines(text, count=15):

@@ -11,8 +11,9 @@ short_description: Check what the hosts reported and show the plan
 version_added: 1.0.0
 author: ntier.django maintainers (@ntier)
 description:
-  - Fails when a host runs an unsupported operating system or has too little memory for what it shall serve; otherwise prints figure, tiers, sites, flows and memory shares. No host is contacted.
-  - Belongs to the collection's own playbooks; it reads the wiring in P(ntier.django.topology#filter)'s terms from their variables.
+  - Fails when a host runs an unsupported operating system or has too little memory for what it shall serve.
+  - Otherwise prints figure, tiers, sites, flows and memory shares. No host is contacted.
+  - Belongs to the collection's own playbooks, and reads their variables.
 options:
   show:
     description: Whether to print the plan.
@@ -22,7 +23,6 @@ attributes:
   check_mode:
     description: Nothing is ever changed.
     support: full
-extends_documentation_fragment: []
 """
 
 EXAMPLES = r"""

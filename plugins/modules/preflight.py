@@ -11,8 +11,9 @@ short_description: Check everything that the controller can know
 version_added: 1.0.0
 author: ntier.django maintainers (@ntier)
 description:
-  - Checks ansible-core, groups, addresses, sites, secrets, source folders and the types of all role variables, and fails with every fault at once. No host is contacted.
-  - Belongs to the collection's own playbooks; it reads the wiring in P(ntier.django.topology#filter)'s terms from their variables.
+  - Checks ansible-core, groups, addresses, sites, secrets, source folders and the types of all role variables.
+  - Fails with every fault at once. No host is contacted.
+  - Belongs to the collection's own playbooks, and reads their variables.
 options:
   build:
     description: Whether the cluster shall be built, so that what this version can't build is a fault too.
@@ -22,7 +23,6 @@ attributes:
   check_mode:
     description: Nothing is ever changed.
     support: full
-extends_documentation_fragment: []
 """
 
 EXAMPLES = r"""
@@ -32,5 +32,4 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-
 """

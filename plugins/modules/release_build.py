@@ -101,7 +101,11 @@ class Builder:
         self.seconds = {}
         home = os.path.dirname(cache)
         self.environment = {
-            **{key: value for key, value in os.environ.items() if key in ("PATH", "LANG", "http_proxy", "https_proxy", "no_proxy")},
+            **{
+                key: value
+                for key, value in os.environ.items()
+                if key in ("PATH", "LANG", "http_proxy", "https_proxy", "no_proxy")
+            },
             "HOME": home,
             "UV_CACHE_DIR": os.path.join(cache, "uv"),
             "UV_PYTHON_INSTALL_DIR": os.path.join(home, "python"),
@@ -116,7 +120,14 @@ class Builder:
         started = time.time()
         try:
             done = subprocess.run(
-                command, capture_output=True, text=True, errors="replace", cwd=self.folder, env=self.environment, timeout=1800, check=False
+                command,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                cwd=self.folder,
+                env=self.environment,
+                timeout=1800,
+                check=False,
             )
         except OSError as error:
             raise BuildError(f"{name}: {command[0]} can't be run: {error}") from error
@@ -124,8 +135,12 @@ class Builder:
             raise BuildError(f"{name}: {command[0]} was not done after half an hour") from error
         self.seconds[name] = round(self.seconds.get(name, 0) + time.time() - started, 1)
         if done.returncode:
-            program = " ".join([os.path.basename(command[0]), *[word for word in command[1:3] if not word.startswith(("-", "/"))]])
-            raise BuildError(f"{name}: {program} ended with exit status {done.returncode}:\n{releases.last_lines(done.stderr + done.stdout)}")
+            program = " ".join(
+                [os.path.basename(command[0]), *[word for word in command[1:3] if not word.startswith(("-", "/"))]]
+            )
+            raise BuildError(
+                f"{name}: {program} ended with exit status {done.returncode}:\n{releases.last_lines(done.stderr + done.stdout)}"
+            )
         return done.stdout
 
     def link_project(self):
@@ -143,13 +158,26 @@ class Builder:
         if self.site.get("requirements"):
             path = self._find(self.site["requirements"])
             if not path:
-                raise BuildError(f"requirements: the source has no file {self.site['requirements']}; correct 'requirements' of the site")
+                raise BuildError(
+                    f"requirements: the source has no file {self.site['requirements']}; correct 'requirements' of the site"
+                )
             return [path], self.site["requirements"]
         if self._find("uv.lock") and self._find("pyproject.toml"):
             path = os.path.join(self.folder, "exported.txt")
             self.step(
                 "requirements",
-                [self.uv, "export", "--frozen", "--no-dev", "--no-emit-project", "--no-hashes", "--project", os.path.dirname(self._find("uv.lock")), "-o", path],
+                [
+                    self.uv,
+                    "export",
+                    "--frozen",
+                    "--no-dev",
+                    "--no-emit-project",
+                    "--no-hashes",
+                    "--project",
+                    os.path.dirname(self._find("uv.lock")),
+                    "-o",
+                    path,
+                ],
             )
             return [path], "uv.lock"
         for name in releases.REQUIREMENT_FILES:
@@ -160,7 +188,9 @@ class Builder:
             return [pyproject], "pyproject.toml"
         for name in ("poetry.lock", "Pipfile.lock"):
             if self._find(name):
-                raise BuildError(f"requirements: {name} is not read; export it to requirements.txt, or name a file in 'requirements' of the site")
+                raise BuildError(
+                    f"requirements: {name} is not read; export it to requirements.txt, or name a file in 'requirements' of the site"
+                )
         return self._write([releases.wanted_django(self._settings_text())]), "nothing, so Django alone"
 
     def _find(self, name):
@@ -193,7 +223,18 @@ class Builder:
     def resolve(self, own):
         """Write the lock file: the project's own requirements first, then with what it lacks to run here."""
         index = self.site["source"].get("index")
-        command = [self.uv, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--python", self.python, "--output-file", self.lock]
+        command = [
+            self.uv,
+            "pip",
+            "compile",
+            "--quiet",
+            "--no-header",
+            "--no-annotate",
+            "--python",
+            self.python,
+            "--output-file",
+            self.lock,
+        ]
         command += ["--index", index, "--index-strategy", "unsafe-best-match"] if index else []
         extra = self._write([*releases.BASE_PACKAGES, *(self.site.get("packages") or [])], "base.in")
         self.step("resolve", command + own + extra)
@@ -208,20 +249,49 @@ class Builder:
     def build(self):
         """Do all steps; return what the module returns."""
         self.link_project()
-        self.step("environment", [self.uv, "venv", "--quiet", "--python", self.site.get("python") or "python3", os.path.join(self.folder, "venv")])
+        self.step(
+            "environment",
+            [
+                self.uv,
+                "venv",
+                "--quiet",
+                "--python",
+                self.site.get("python") or "python3",
+                os.path.join(self.folder, "venv"),
+            ],
+        )
         own, found = self.requirements()
         count = self.resolve(own)
         index = self.site["source"].get("index")
-        wheel = [self.pip, "--python", self.python, "wheel", "--quiet", "--no-deps", "--wheel-dir", self.wheels, "--requirement", self.lock]
+        wheel = [
+            self.pip,
+            "--python",
+            self.python,
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--wheel-dir",
+            self.wheels,
+            "--requirement",
+            self.lock,
+        ]
         self.step("wheels", wheel + (["--extra-index-url", index] if index else []))
         self.step(
             "install",
-            [self.uv, "pip", "install", "--quiet", "--offline", "--no-index", "--find-links", self.wheels, "--compile-bytecode"]
-            + ["--python", self.python, "--requirement", self.lock],
+            [
+                *(self.uv, "pip", "install", "--quiet", "--offline", "--no-index", "--find-links", self.wheels),
+                *("--compile-bytecode", "--python", self.python, "--requirement", self.lock),
+            ],
         )
         # The running site can't write next to its code, so what Python would keep there is made now. Code that this Python
         # can't compile may be a template or a test; if it matters, the check of the settings says so.
-        subprocess.run([self.python, "-m", "compileall", "-q", self.app], cwd=self.folder, capture_output=True, timeout=600, check=False)
+        subprocess.run(
+            [self.python, "-m", "compileall", "-q", self.app],
+            cwd=self.folder,
+            capture_output=True,
+            timeout=600,
+            check=False,
+        )
         for path in glob.glob(os.path.join(self.folder, "*.in")) + glob.glob(os.path.join(self.folder, "exported.txt")):
             os.unlink(path)
         record = {key: self.site[key] for key in ("name", "release", "revision", "inputs")}

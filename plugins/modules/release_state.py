@@ -78,7 +78,12 @@ def ask_git(source):
     version = source.get("version") or "HEAD"
     try:
         done = subprocess.run(
-            ["git", "ls-remote", "--", source["location"]], capture_output=True, text=True, timeout=60, env=environment, check=False
+            ["git", "ls-remote", "--", source["location"]],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment,
+            check=False,
         )
     except FileNotFoundError:
         return None, "git is not installed yet"
@@ -99,7 +104,9 @@ def ssh_command(key_file):
 def uv_version(path):
     """Return the version of uv at a path, or an empty text."""
     try:
-        return subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout.split()[1]
+        return subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=30, check=True
+        ).stdout.split()[1]
     except (OSError, subprocess.SubprocessError, IndexError):
         return ""
 

@@ -68,7 +68,13 @@ def type_name(value: t.Any) -> str:
         return "empty"
     if isinstance(value, bool):
         return "a boolean"
-    for kind, name in ((int, "a whole number"), (float, "a number"), (str, "a text"), (dict, "a dictionary"), (list, "a list")):
+    for kind, name in (
+        (int, "a whole number"),
+        (float, "a number"),
+        (str, "a text"),
+        (dict, "a dictionary"),
+        (list, "a list"),
+    ):
         if isinstance(value, kind):
             return name
     if isinstance(value, t.Mapping):

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import typing as t
 
+from . import wiring
+
 #: What runs on a host for each tier.
 _SOFTWARE = {
     "nginx_gunicorn": "nginx + gunicorn + PgBouncer",
@@ -26,7 +28,7 @@ def render(topology: t.Mapping[str, t.Any], sizes: t.Mapping[str, t.Any] | None 
     lines = [f"Figure {topology['figure']}: {topology['figure_title']}", ""]
     lines += _tiers(topology)
     lines += ["", "Sites"]
-    lines += _table([_site(site) for site in topology["sites"]])
+    lines += _table([row for site in topology["sites"] for row in _site(site)])
     lines += ["", "Who talks to whom"]
     lines += _table(_ways(topology))
     if sizes:
@@ -39,7 +41,9 @@ def _table(rows: t.Sequence[t.Sequence[str]]) -> list[str]:
     """Return rows as aligned columns, two spaces in front."""
     rows = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
-    return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
 
 
 def _tiers(topology: t.Mapping[str, t.Any]) -> list[str]:
@@ -48,22 +52,26 @@ def _tiers(topology: t.Mapping[str, t.Any]) -> list[str]:
         if not entry["hosts"]:
             continue
         several = len(entry["hosts"]) > 1
-        names = ", ".join(f"{name}{' (leader)' if several and name == entry['leader'] else ''}" for name in entry["hosts"])
-        addresses = ", ".join(f"{endpoint['address']}:{endpoint['port']}" for endpoint in topology["endpoints"][tier])
-        rows.append([tier, names, _SOFTWARE[entry["provider"]], addresses])
+        for name, endpoint in zip(entry["hosts"], topology["endpoints"][tier], strict=True):
+            first = name == entry["leader"]
+            label = f"{name} (leader)" if several and first else name
+            rows.append(
+                [tier if first else "", label, _SOFTWARE[entry["provider"]] if first else "", wiring.place(endpoint)]
+            )
     if topology["retired"]:
-        rows.append(["retired", ", ".join(topology["retired"]), "", ""])
+        rows += [["" if number else "retired", name, "", ""] for number, name in enumerate(topology["retired"])]
     return ["Tiers", *_table(rows)]
 
 
-def _site(site: t.Mapping[str, t.Any]) -> list[str]:
+def _site(site: t.Mapping[str, t.Any]) -> list[list[str]]:
     source = site["source"]
     where = {
         "git": f"{source['location']} at {source.get('version')}",
         "path": f"folder {source['location']}",
         "package": f"package {source['location']}",
     }[source["kind"]]
-    return [site["name"], ", ".join(f"{domain}{site['prefix']}" for domain in site["domains"]), where]
+    first, *others = (f"{domain}{site['prefix']}" for domain in site["domains"])
+    return [[site["name"], first, where], *(["", other, ""] for other in others)]
 
 
 def _ways(topology: t.Mapping[str, t.Any]) -> list[list[str]]:
@@ -82,9 +90,14 @@ def _memory(sizes: t.Mapping[str, t.Any]) -> list[str]:
     for name, size in sizes.items():
         notes = []
         if "database" in size:
-            notes.append(f"shared_buffers {size['database']['shared_buffers_mb']}, {size['database']['max_connections']} connections")
+            notes.append(
+                f"shared_buffers {size['database']['shared_buffers_mb']}, {size['database']['max_connections']} connections"
+            )
         if "web" in size:
-            notes.append(f"{size['web']['workers']} workers of {size['web']['threads']} threads for each site")
+            workers = size["web"]["workers"]
+            notes.append(
+                f"{workers} worker{'s' if workers != 1 else ''} of {size['web']['threads']} threads for each site"
+            )
         if notes:
             lines.append(f"  {name}: {'; '.join(notes)}")
     return lines

@@ -49,13 +49,21 @@ def check_value(variable: str, value: t.Any, spec: t.Mapping[str, t.Any]) -> tup
         return None
     choices = spec.get("choices")
     if choices and value not in choices:
-        return f"is {shown(value)}", f"Use {' or '.join(map(str, choices)) if len(choices) < 3 else 'one of ' + listed(choices)}"
+        return (
+            f"is {shown(value)}",
+            f"Use {' or '.join(map(str, choices)) if len(choices) < 3 else 'one of ' + listed(choices)}",
+        )
     if kind in ("int", "float", "bool", "dict"):
         return f"is {shown(value)}, {type_name(value)}", f"It has to be {_WORDS[kind]}"
     return f"is {shown(value)}", "; ".join(message.rstrip(".") for message in result.error_messages)
 
 
-def check_variables(hosts: t.Mapping[str, t.Mapping[str, t.Any]], specs: t.Mapping[str, t.Any], origin: t.Callable[[t.Any], str | None], faults: Faults) -> None:
+def check_variables(
+    hosts: t.Mapping[str, t.Mapping[str, t.Any]],
+    specs: t.Mapping[str, t.Any],
+    origin: t.Callable[[t.Any], str | None],
+    faults: Faults,
+) -> None:
     """Note in *faults* every role variable that has a wrong type or choice.
 
     :arg hosts: host → the variables that the user has set for it.

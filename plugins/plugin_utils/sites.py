@@ -40,7 +40,9 @@ SOURCE_KEYS: dict[str, dict[str, str]] = {
 DATABASE_KEYS = ("name", "user", "extensions")
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
-_DOMAIN = re.compile(r"^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", re.IGNORECASE)
+_DOMAIN = re.compile(
+    r"^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", re.IGNORECASE
+)
 _IPV6 = re.compile(r"^\[[0-9a-f:.]+\]$", re.IGNORECASE)
 _PREFIX = re.compile(r"^(/[A-Za-z0-9._~-]+)+$")
 _MODULE = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
@@ -67,7 +69,9 @@ def normalise_sites(sites: t.Any, faults: Faults) -> list[dict[str, t.Any]]:
         ``database`` has ``name``, ``user`` and ``extensions``. Sites with a fault may be left out.
     """
     if not isinstance(sites, (list, tuple)):
-        faults.add("ntier_sites", f"is {type_name(sites)}, not a list of sites", "Write '- name: …' for each site below it")
+        faults.add(
+            "ntier_sites", f"is {type_name(sites)}, not a list of sites", "Write '- name: …' for each site below it"
+        )
         return []
     if not sites:
         faults.add("ntier_sites", "no site is given", "Describe at least one with name, domains, source and settings")
@@ -119,7 +123,11 @@ _REQUIRED_FIX = {
 def _check_values(site: dict[str, t.Any], where: str, faults: Faults) -> None:
     name, prefix = site["name"], site["prefix"]
     if name is not None and not _NAME.fullmatch(name):
-        faults.add(where, f"the name {shown(name)} can't be a system user and a folder", "Use 1 to 31 lower-case letters, digits and '_', a letter first")
+        faults.add(
+            where,
+            f"the name {shown(name)} can't be a system user and a folder",
+            "Use 1 to 31 lower-case letters, digits and '_', a letter first",
+        )
     elif name in _RESERVED_NAMES:
         faults.add(where, f"the name '{name}' belongs to the system", "Choose another name")
     if site["domains"] is not None:
@@ -127,19 +135,41 @@ def _check_values(site: dict[str, t.Any], where: str, faults: Faults) -> None:
             faults.add(where, "'domains' is an empty list", _REQUIRED_FIX["domains"])
         for domain in site["domains"]:
             if not isinstance(domain, str) or not (_DOMAIN.fullmatch(domain) or _IPV6.fullmatch(domain)):
-                faults.add(where, f"the domain {shown(domain)} is no host name", "Write it without scheme, port and path, as in www.example.com")
+                faults.add(
+                    where,
+                    f"the domain {shown(domain)} is no host name",
+                    "Write it without scheme, port and path, as in www.example.com",
+                )
         site["domains"] = [domain.lower() for domain in site["domains"] if isinstance(domain, str)]
     if prefix and not prefix.startswith("/"):
         faults.add(where, f"the prefix {shown(prefix)} has no slash in front", f"Write prefix: /{prefix.strip('/')}")
     elif prefix and (not _PREFIX.fullmatch(prefix) or {".", ".."} & set(prefix.split("/"))):
-        faults.add(where, f"the prefix {shown(prefix)} is no path", "Write it as /shop: a slash in front, none at the end")
+        faults.add(
+            where, f"the prefix {shown(prefix)} is no path", "Write it as /shop: a slash in front, none at the end"
+        )
     if site["settings"] is not None and not _MODULE.fullmatch(site["settings"]):
-        faults.add(where, f"settings {shown(site['settings'])} is no module name", "Write it with dots, as in mysite.settings")
+        faults.add(
+            where, f"settings {shown(site['settings'])} is no module name", "Write it with dots, as in mysite.settings"
+        )
     if site["wsgi"] and not _APPLICATION.fullmatch(site["wsgi"]):
-        faults.add(where, f"wsgi {shown(site['wsgi'])} is no application", "Write module:variable, as in mysite.wsgi:application")
+        faults.add(
+            where,
+            f"wsgi {shown(site['wsgi'])} is no application",
+            "Write module:variable, as in mysite.wsgi:application",
+        )
     if site["health_path"] is not None and not site["health_path"].startswith("/"):
-        faults.add(where, f"health_path {shown(site['health_path'])} has no slash in front", f"Write health_path: /{site['health_path']}")
-    for key, least in (("upload_limit_mb", 1), ("timeout_seconds", 1), ("workers", 0), ("threads", 0), ("anonymous_cache_seconds", 0)):
+        faults.add(
+            where,
+            f"health_path {shown(site['health_path'])} has no slash in front",
+            f"Write health_path: /{site['health_path']}",
+        )
+    for key, least in (
+        ("upload_limit_mb", 1),
+        ("timeout_seconds", 1),
+        ("workers", 0),
+        ("threads", 0),
+        ("anonymous_cache_seconds", 0),
+    ):
         if site[key] is not None and site[key] < least:
             faults.add(where, f"'{key}' is {site[key]}", f"The least is {least}")
     for key, value in (site["environment"] or {}).items():
@@ -167,18 +197,32 @@ def _normalise_source(source: t.Any, where: str, faults: Faults) -> dict[str, st
         if key != kind and key not in SOURCE_KEYS[kind]:
             faults.add(where, f"a {kind} source has no key '{key}'", f"It has {listed([kind, *SOURCE_KEYS[kind]])}")
         elif not isinstance(value, str) or not value:
-            faults.add(where, f"source.{key} is {shown(value)}", "Give it a text (quote it when it looks like a number)")
+            faults.add(
+                where, f"source.{key} is {shown(value)}", "Give it a text (quote it when it looks like a number)"
+            )
         elif key != kind:
             result[key] = value
     location = result["location"]
     if kind == "package" and isinstance(location, str) and location and not _PINNED.fullmatch(location):
         name = re.split(r"[\s<>=!~;\[]", location)[0] or "some-shop"
-        faults.add(where, f"the package {shown(location)} names no exact version", f"Write '{name}==VERSION', so that a release stays what it was")
+        faults.add(
+            where,
+            f"the package {shown(location)} names no exact version",
+            f"Write '{name}==VERSION', so that a release stays what it was",
+        )
     directory = result.get("directory", "")
     if directory.startswith("/") or ".." in directory.split("/"):
-        faults.add(where, f"source.directory {shown(directory)} leads out of the source", "Name a folder inside it, such as backend")
+        faults.add(
+            where,
+            f"source.directory {shown(directory)} leads out of the source",
+            "Name a folder inside it, such as backend",
+        )
     if kind == "git" and not _REVISION.fullmatch(result["version"]):
-        faults.add(where, f"source.version {shown(result['version'])} is no branch, tag or commit", "Write one, such as main or v1.2")
+        faults.add(
+            where,
+            f"source.version {shown(result['version'])} is no branch, tag or commit",
+            "Write one, such as main or v1.2",
+        )
     if kind == "git" and isinstance(location, str) and location.startswith("-"):
         faults.add(where, f"source.git {shown(location)} is no address of a repository", "Write its URL")
     return result
@@ -186,7 +230,7 @@ def _normalise_source(source: t.Any, where: str, faults: Faults) -> dict[str, st
 
 def _normalise_database(site: dict[str, t.Any], where: str, faults: Faults) -> dict[str, t.Any]:
     given = site["database"] or {}
-    result: dict[str, t.Any] = {"name": site["name"], "user": given.get("name", site["name"]), "extensions": []}
+    result: dict[str, t.Any] = {"name": site["name"], "user": site["name"], "extensions": []}
     for key, value in given.items():
         if key not in DATABASE_KEYS:
             faults.add(where, f"database has the unknown key '{key}'", f"It has {listed(DATABASE_KEYS)}")
@@ -201,9 +245,17 @@ def _normalise_database(site: dict[str, t.Any], where: str, faults: Faults) -> d
         if key not in given and (value is None or not _NAME.fullmatch(value)):
             continue  # the site's name is missing or wrong, which is said already
         if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
-            faults.add(where, f"PostgreSQL would not take the database {key} {shown(value)}", "Use 1 to 63 lower-case letters, digits and '_', no digit first")
+            faults.add(
+                where,
+                f"PostgreSQL would not take the database {key} {shown(value)}",
+                "Use 1 to 63 lower-case letters, digits and '_', no digit first",
+            )
         elif value in _RESERVED_DATABASES or value.startswith("pg_"):
-            faults.add(where, f"the database {key} '{value}' belongs to PostgreSQL or PgBouncer", f"Choose another, such as database: {{{key}: {site['name']}_site}}")
+            faults.add(
+                where,
+                f"the database {key} '{value}' belongs to PostgreSQL or PgBouncer",
+                f"Choose another, such as database: {{{key}: {site['name']}_site}}",
+            )
     return result
 
 
@@ -221,7 +273,11 @@ def _compare(sites: list[dict[str, t.Any]], faults: Faults) -> None:
             place = (domain, site["prefix"] or "")
             if place in places:
                 address = f"{domain}{place[1] or '/'}"
-                faults.add(f"ntier_sites, site {name}", f"site {places[place]} answers at {address} already", "Give one of them another domain or prefix")
+                faults.add(
+                    f"ntier_sites, site {name}",
+                    f"site {places[place]} answers at {address} already",
+                    "Give one of them another domain or prefix",
+                )
             places.setdefault(place, name)
             for other in sites:
                 files = [f"{other['prefix'] or ''}/{folder}/" for folder in ("static", "media")]
@@ -230,10 +286,18 @@ def _compare(sites: list[dict[str, t.Any]], faults: Faults) -> None:
                     faults.add(f"ntier_sites, site {name}", what, "Give it another prefix or domain")
         database = site["database"]["name"]
         if isinstance(database, str) and databases.setdefault(database, name) != name:
-            faults.add(f"ntier_sites, site {name}", f"site {databases[database]} has the database '{database}' already", "Give each site a database of its own")
+            faults.add(
+                f"ntier_sites, site {name}",
+                f"site {databases[database]} has the database '{database}' already",
+                "Give each site a database of its own",
+            )
         user = site["database"]["user"]
         if isinstance(user, str) and users.setdefault(user, name) != name:
-            faults.add(f"ntier_sites, site {name}", f"site {users[user]} has the database user '{user}' already", "Give each site a user of its own")
+            faults.add(
+                f"ntier_sites, site {name}",
+                f"site {users[user]} has the database user '{user}' already",
+                "Give each site a user of its own",
+            )
 
 
 def virtual_hosts(sites: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
@@ -247,6 +311,8 @@ def virtual_hosts(sites: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.
             by_domain.setdefault(domain, []).append(site)
     hosts: dict[tuple[str, ...], list[str]] = {}
     for domain, members in by_domain.items():
-        ordered = tuple(site["name"] for site in sorted(members, key=lambda site: (-len(site["prefix"] or ""), site["name"])))
+        ordered = tuple(
+            site["name"] for site in sorted(members, key=lambda site: (-len(site["prefix"] or ""), site["name"]))
+        )
         hosts.setdefault(ordered, []).append(domain)
     return [{"domains": domains, "sites": list(members)} for members, domains in hosts.items()]

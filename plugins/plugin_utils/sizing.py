@@ -74,7 +74,9 @@ def size_host(
     }
     pool = min(POOL_LIMIT, max(4, 5 * cores))
     if "database" in given:
-        result["database"] = _size_database(given["database"], alone=list(tiers) == ["database"], clients=sites * web_hosts)
+        result["database"] = _size_database(
+            given["database"], alone=list(tiers) == ["database"], clients=sites * web_hosts
+        )
     if "web" in given:
         result["web"] = _size_web(given["web"], cores, sites, pool)
     if "memcached" in given:
@@ -119,4 +121,10 @@ def _size_database(share: int, alone: bool, clients: int) -> dict[str, int]:
 def _size_web(share: int, cores: int, sites: int, pool: int) -> dict[str, int]:
     per_site = share // sites
     workers = max(1, min(cores + 1, (per_site - WEB_BASE_MB) // WORKER_MB))
-    return {"memory_mb": share, "memory_per_site_mb": per_site, "workers": workers, "threads": THREADS, "pool_size": min(pool, workers * THREADS)}
+    return {
+        "memory_mb": share,
+        "memory_per_site_mb": per_site,
+        "workers": workers,
+        "threads": THREADS,
+        "pool_size": min(pool, workers * THREADS),
+    }

@@ -12,7 +12,21 @@ import tarfile
 import typing as t
 
 #: Never part of a project: what tools leave behind in it. ``media`` and databases are left to .gitignore, since a name proves nothing.
-JUNK_FOLDERS = {".git", ".hg", ".svn", "__pycache__", ".venv", "venv", "node_modules", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".tox", ".idea", ".vscode"}
+JUNK_FOLDERS = {
+    ".git",
+    ".hg",
+    ".svn",
+    "__pycache__",
+    ".venv",
+    "venv",
+    "node_modules",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".tox",
+    ".idea",
+    ".vscode",
+}
 JUNK_ENDINGS = (".pyc", ".pyo", ".swp", ".sqlite3", "~")
 
 
@@ -31,8 +45,18 @@ def files_of(folder: str) -> list[str]:
         names = []
         for path, folders, files in os.walk(folder):
             folders[:] = [name for name in folders if name not in JUNK_FOLDERS]
-            names += [os.path.relpath(os.path.join(path, name), folder) for name in files]
-    return sorted(name for name in set(names) if not name.endswith(JUNK_ENDINGS) and os.path.lexists(os.path.join(folder, name)))
+            links = [name for name in folders if os.path.islink(os.path.join(path, name))]
+            names += [os.path.relpath(os.path.join(path, name), folder) for name in [*files, *links]]
+    for name in [name for name in names if _is_folder(os.path.join(folder, name))]:  # a repository inside this one
+        names.remove(name)
+        names += [os.path.join(name, inner) for inner in files_of(os.path.join(folder, name))]
+    return sorted(
+        name for name in set(names) if not name.endswith(JUNK_ENDINGS) and os.path.lexists(os.path.join(folder, name))
+    )
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
 
 
 def _git_files(folder: str) -> list[str] | None:
@@ -43,7 +67,9 @@ def _git_files(folder: str) -> list[str] | None:
         return None
     if done.returncode or not done.stdout:
         return None  # no work tree, or a folder that git ignores as a whole
-    return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
+    return [
+        os.fsdecode(name) for name in done.stdout.split(b"\0") if name not in (b"", b"./")
+    ]  # ./ is a submodule that is not there
 
 
 def digest(folder: str) -> str:

@@ -39,7 +39,20 @@ RUNNABLE = ("20-1",)
 #: What people call a tier elsewhere.
 _OTHER_WORDS = {
     "load_balancer": ("lb", "lbs", "loadbalancer", "loadbalancers", "balancer", "balancers", "haproxy", "proxy"),
-    "web": ("webs", "www", "webserver", "webservers", "web_servers", "webhosts", "web_hosts", "app", "apps", "application", "django", "nginx"),
+    "web": (
+        "webs",
+        "www",
+        "webserver",
+        "webservers",
+        "web_servers",
+        "webhosts",
+        "web_hosts",
+        "app",
+        "apps",
+        "application",
+        "django",
+        "nginx",
+    ),
     "database": ("db", "dbs", "databases", "dbserver", "dbservers", "postgres", "postgresql", "pg", "sql"),
     "media": ("medias", "files", "uploads", "static", "storage", "nfs", "media_servers", "mediaserver", "mediaservers"),
     "memcached": ("memcache", "memcaches", "memcacheds", "cache", "caches", "caching"),
@@ -88,12 +101,23 @@ def build(
         "figure": figure,
         "figure_title": FIGURES[figure],
         "tiers": {
-            tier: {"hosts": members[tier], "leader": members[tier][0] if members[tier] else None, "provider": chosen[tier]} for tier in TIERS
+            tier: {
+                "hosts": members[tier],
+                "leader": members[tier][0] if members[tier] else None,
+                "provider": chosen[tier],
+            }
+            for tier in TIERS
         },
-        "hosts": {name: {"address": addresses[name], "tiers": [tier for tier in TIERS if name in members[tier]]} for name in known},
+        "hosts": {
+            name: {"address": addresses[name], "tiers": [tier for tier in TIERS if name in members[tier]]}
+            for name in known
+        },
         "retired": retired,
         "endpoints": {tier: [_endpoint(name, tier, members, addresses) for name in members[tier]] for tier in TIERS},
-        "listen": {name: {tier: _listen(name, tier, members, addresses) for tier in TIERS if name in members[tier]} for name in known},
+        "listen": {
+            name: {tier: _listen(name, tier, members, addresses) for tier in TIERS if name in members[tier]}
+            for name in known
+        },
         "flows": _flows(members),
         "sites": normal_sites,
         "virtual_hosts": virtual_hosts(normal_sites),
@@ -128,28 +152,49 @@ def _check_groups(
         if group in (*TIERS, RETIRED, "all", "ungrouped"):
             continue
         meant = _meant_tier(str(group))
-        strangers = [name for name in names if name not in (retired if meant == RETIRED else members.get(meant or "", []))]
+        strangers = [
+            name for name in names if name not in (retired if meant == RETIRED else members.get(meant or "", []))
+        ]
         # A group of the user's own may bear such a name as long as nothing depends on it.
         if meant and (strangers or not names):
-            faults.add(f"group {group}", f"is no tier, so {listed(strangers) or 'it'} would not serve as {meant}", f"Name the group '{meant}'")
+            faults.add(
+                f"group {group}",
+                f"is no tier, so {listed(strangers) or 'it'} would not serve as {meant}",
+                f"Name the group '{meant}'",
+            )
     for name in groups.get("all") or []:
         if name not in known and name not in retired and name != "localhost":
             own = [group for group, names in groups.items() if name in names and group not in ("all", "ungrouped")]
             if any(_meant_tier(str(group)) for group in own):
                 continue  # said above, by the group
-            faults.add(f"host {name}", "is in no tier", f"Put it in one of the groups {listed(TIERS)}, or take it out of the inventory")
+            faults.add(
+                f"host {name}",
+                "is in no tier",
+                f"Put it in one of the groups {listed(TIERS)}, or take it out of the inventory",
+            )
     for name in retired:
         if name in known:
             serves = listed(tier for tier in TIERS if name in members[tier])
             faults.add(f"host {name}", f"is in the group retired and serves {serves}", "Take it out of one of them")
     if not members["web"]:
-        what = "there is no web host for the balancers to pass requests to" if members["load_balancer"] else "there is no web host"
+        what = (
+            "there is no web host for the balancers to pass requests to"
+            if members["load_balancer"]
+            else "there is no web host"
+        )
         faults.add("group web", what, "Put at least one host in it")
-    for tier, why in (("database", "no host would keep the sites' rows"), ("media", "no host would keep the uploaded files")):
+    for tier, why in (
+        ("database", "no host would keep the sites' rows"),
+        ("media", "no host would keep the uploaded files"),
+    ):
         if not members[tier]:
             faults.add(f"group {tier}", f"is empty: {why}", "Put a host in it; on one box that is the web host itself")
     if len(members["web"]) > 1 and not members["load_balancer"]:
-        faults.add("group load_balancer", f"is empty, and {listed(members['web'])} are {len(members['web'])} web hosts", "Put a host in it, or keep one web host")
+        faults.add(
+            "group load_balancer",
+            f"is empty, and {listed(members['web'])} are {len(members['web'])} web hosts",
+            "Put a host in it, or keep one web host",
+        )
 
 
 def _meant_tier(group: str) -> str | None:
@@ -179,7 +224,11 @@ def _addresses(names: t.Iterable[str], hosts: t.Mapping[str, t.Mapping[str, t.An
             faults.add(said, f"{shown(value)} is no address" if text else "is empty, so the host has no address", fix)
             continue
         if address in owners:
-            faults.add(said, f"{owners[address]} has the address {address} already", "Give each host its own; a host may be in several groups under one name")
+            faults.add(
+                said,
+                f"{owners[address]} has the address {address} already",
+                "Give each host its own; a host may be in several groups under one name",
+            )
         owners.setdefault(address, name)
         result[name] = address
     return result
@@ -228,7 +277,9 @@ def _users(tier: str, members: t.Mapping[str, list[str]]) -> list[str]:
     return members["load_balancer"] or ([] if tier == "web" else members["web"])
 
 
-def _endpoint(name: str, tier: str, members: t.Mapping[str, list[str]], addresses: t.Mapping[str, str]) -> dict[str, t.Any]:
+def _endpoint(
+    name: str, tier: str, members: t.Mapping[str, list[str]], addresses: t.Mapping[str, str]
+) -> dict[str, t.Any]:
     """Where the users of a tier find one of its hosts: over loopback when nobody else but the host itself is its user."""
     alone = tier in ("database", "memcached") and _users(tier, members) == [name]
     return {"host": name, "address": "127.0.0.1" if alone else addresses[name], "port": PORTS[tier]}
@@ -252,6 +303,12 @@ def _flows(members: t.Mapping[str, list[str]]) -> list[dict[str, t.Any]]:
     ):
         if members[source] and members[target]:
             flows.append(
-                {"from": source, "to": target, "port": PORTS[target], "sources": list(members[source]), "targets": list(members[target])}
+                {
+                    "from": source,
+                    "to": target,
+                    "port": PORTS[target],
+                    "sources": list(members[source]),
+                    "targets": list(members[target]),
+                }
             )
     return flows

@@ -88,15 +88,24 @@ def _release_site(site: t.Mapping[str, t.Any], source_directory: str) -> dict[st
     }
 
 
+def place(endpoint: t.Mapping[str, t.Any]) -> str:
+    """Return an endpoint as C(address:port), an IPv6 address in brackets."""
+    address = endpoint["address"]
+    return f"[{address}]:{endpoint['port']}" if ":" in address else f"{address}:{endpoint['port']}"
+
+
 def resolve_path(path: str, directory: str) -> str:
     """Return a source folder of the controller as an absolute path; a relative one starts from the inventory's folder."""
     return os.path.normpath(os.path.join(directory, os.path.expanduser(path)))
 
 
 def _web_site(
-    site: t.Mapping[str, t.Any], secrets: t.Mapping[str, str], topology: t.Mapping[str, t.Any], web: t.Mapping[str, t.Any]
+    site: t.Mapping[str, t.Any],
+    secrets: t.Mapping[str, str],
+    topology: t.Mapping[str, t.Any],
+    web: t.Mapping[str, t.Any],
 ) -> dict[str, t.Any]:
-    servers = [f"{endpoint['address']}:{endpoint['port']}" for endpoint in topology["endpoints"]["memcached"]]
+    servers = [place(endpoint) for endpoint in topology["endpoints"]["memcached"]]
     folder = f"{MEDIA_DIRECTORY}/{site['name']}"
     return {
         "name": site["name"],

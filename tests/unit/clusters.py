@@ -1,7 +1,13 @@
 """Clusters, sites and secrets that several test files look at."""
 
+import functools
 import pathlib
 
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.vars.manager import VariableManager
+
+from ansible_collections.ntier.django.plugins.filter.topology import topology as topology_filter
 from ansible_collections.ntier.django.plugins.plugin_utils import topology, wiring
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import InventoryError
 
@@ -53,6 +59,16 @@ def build(groups=ONE_BOX, hosts=None, sites=None, providers=None):
     """Return the topology of tiers or groups; every host has an address unless *hosts* says otherwise."""
     groups = groups if "all" in groups else inventory(groups)
     return topology.build(groups, {**with_addresses(groups), **(hosts or {})}, sites or [a_site()], providers)
+
+
+@functools.cache
+def shipped(name):
+    """Return the topology of one of the inventories in the checkout, read by Ansible itself."""
+    loader = DataLoader()
+    manager = InventoryManager(loader=loader, sources=[str(ROOT / "inventories" / name)])
+    variables = VariableManager(loader=loader, inventory=manager)
+    hosts = {host.name: variables.get_vars(host=host) for host in manager.get_hosts()}
+    return topology_filter(manager.get_groups_dict(), hosts, next(iter(hosts.values()))["ntier_sites"])
 
 
 def faults_of(*arguments, **more):

@@ -1,9 +1,10 @@
 """What a user may say of a site, and what is refused."""
 
 import pytest
+from clusters import a_site, three_sites
+
 from ansible_collections.ntier.django.plugins.plugin_utils import sites
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults
-from clusters import a_site, three_sites
 
 PACKAGE = {"package": "some-shop==1.2"}
 GIT = {"git": "https://git.example.com/blog.git"}
@@ -61,7 +62,13 @@ def test_a_site_needs_four_keys_and_has_defaults_for_the_others():
         (GIT, {"kind": "git", "location": GIT["git"], "version": "HEAD", "directory": "", "key_file": ""}),
         (
             {**GIT, "version": "release/1.2", "directory": "backend", "key_file": "/keys/blog"},
-            {"kind": "git", "location": GIT["git"], "version": "release/1.2", "directory": "backend", "key_file": "/keys/blog"},
+            {
+                "kind": "git",
+                "location": GIT["git"],
+                "version": "release/1.2",
+                "directory": "backend",
+                "key_file": "/keys/blog",
+            },
         ),
         ({"path": "../blog", "directory": "src"}, {"kind": "path", "location": "../blog", "directory": "src"}),
         (PACKAGE, {"kind": "package", "location": "some-shop==1.2", "index": ""}),
@@ -71,12 +78,16 @@ def test_every_kind_of_source(source, expected):
     assert normal(a_site(source=source))[0]["source"] == expected
 
 
-@pytest.mark.parametrize("package", ["shop==1", "some-shop[redis]==1.2.post1", "some_shop==2!1.0+local", "Shop==1.0rc1"])
+@pytest.mark.parametrize(
+    "package", ["shop==1", "some-shop[redis]==1.2.post1", "some_shop==2!1.0+local", "Shop==1.0rc1"]
+)
 def test_a_package_with_an_exact_version_is_allowed(package):
     assert normal(a_site(source={"package": package}))[0]["source"]["location"] == package
 
 
-@pytest.mark.parametrize("domain", ["example.com", "localhost", "*.example.com", "a-b.example.com", "192.0.2.1", "[2001:db8::1]"])
+@pytest.mark.parametrize(
+    "domain", ["example.com", "localhost", "*.example.com", "a-b.example.com", "192.0.2.1", "[2001:db8::1]"]
+)
 def test_a_domain(domain):
     assert normal(a_site(domains=[domain]))[0]["domains"] == [domain]
 
@@ -148,10 +159,18 @@ def test_an_optional_key_without_a_value_is_refused(key):
     assert fault.startswith(f"ntier_sites, site blog: '{key}' is empty. Give it a value, or leave the key out")
 
 
-WRONG = {str: [1, 1.5, True, ["x"], {"x": 1}], int: ["1", 1.5, True, [1]], bool: [1, "yes", [True]], list: ["x", {"x": 1}, 1, True], dict: ["x", ["x"], 1, True]}
+WRONG = {
+    str: [1, 1.5, True, ["x"], {"x": 1}],
+    int: ["1", 1.5, True, [1]],
+    bool: [1, "yes", [True]],
+    list: ["x", {"x": 1}, 1, True],
+    dict: ["x", ["x"], 1, True],
+}
 
 
-@pytest.mark.parametrize(("key", "value"), [(key, value) for key, (types, _default) in sites.SITE_KEYS.items() for value in WRONG[types[0]]])
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, (types, _default) in sites.SITE_KEYS.items() for value in WRONG[types[0]]]
+)
 def test_a_value_of_a_wrong_type_is_refused(key, value):
     faults = faults_of({**a_site(), key: value})
     assert len(faults) == 1
@@ -252,9 +271,17 @@ def test_a_value_that_cant_work_is_refused(more, what, fix):
         ({"path": ""}, "source.path is ''", "Give it a text"),
         ({"path": None}, "source.path is None", "Give it a text"),
         ({"git": ["x"]}, "source.git is ['x']", "Give it a text"),
-        ({**GIT, "version": "--upload-pack=x"}, "source.version '--upload-pack=x' is no branch, tag or commit", "main or v1.2"),
+        (
+            {**GIT, "version": "--upload-pack=x"},
+            "source.version '--upload-pack=x' is no branch, tag or commit",
+            "main or v1.2",
+        ),
         ({"git": "--upload-pack=x"}, "source.git '--upload-pack=x' is no address of a repository", "Write its URL"),
-        ({"path": "x", "directory": "../y"}, "source.directory '../y' leads out of the source", "Name a folder inside it"),
+        (
+            {"path": "x", "directory": "../y"},
+            "source.directory '../y' leads out of the source",
+            "Name a folder inside it",
+        ),
         ({"path": "x", "directory": "a/../../y"}, "source.directory 'a/../../y' leads out", "Name a folder inside it"),
         ({**GIT, "directory": "/etc"}, "source.directory '/etc' leads out of the source", "Name a folder inside it"),
         ({"package": "some-shop"}, "the package 'some-shop' names no exact version", "Write 'some-shop==VERSION'"),
@@ -285,7 +312,11 @@ def test_a_source_that_cant_work_is_refused(source, what, fix):
         ({"name": "postgres"}, "the database name 'postgres' belongs to PostgreSQL", "database: {name: blog_site}"),
         ({"name": "template1"}, "the database name 'template1' belongs to PostgreSQL", "database: {name: blog_site}"),
         ({"name": "pg_x"}, "the database name 'pg_x' belongs to PostgreSQL", "database: {name: blog_site}"),
-        ({"name": "pgbouncer"}, "the database name 'pgbouncer' belongs to PostgreSQL or PgBouncer", "{name: blog_site}"),
+        (
+            {"name": "pgbouncer"},
+            "the database name 'pgbouncer' belongs to PostgreSQL or PgBouncer",
+            "{name: blog_site}",
+        ),
         ({"user": "postgres"}, "the database user 'postgres' belongs to PostgreSQL", "database: {user: blog_site}"),
         ({"host": "db1"}, "database has the unknown key 'host'", "It has name, user and extensions"),
         ({"extensions": "pg_trgm"}, "database.extensions is 'pg_trgm'", "Give it a list of names"),
@@ -326,7 +357,9 @@ def test_one_domain_with_two_prefixes_is_allowed():
 @pytest.mark.parametrize("taken", ["/static", "/media", "/static/shop"])
 def test_a_prefix_inside_the_files_of_another_site_is_refused(taken):
     (fault,) = faults_of(a_site(), a_site("shop", domains=["blog.example.com"], prefix=taken))
-    assert fault.startswith(f"ntier_sites, site shop: the prefix '{taken}' lies in the files of site blog at blog.example.com. ")
+    assert fault.startswith(
+        f"ntier_sites, site shop: the prefix '{taken}' lies in the files of site blog at blog.example.com. "
+    )
 
 
 def test_such_a_prefix_is_allowed_where_no_other_site_lives():
@@ -349,7 +382,10 @@ def test_all_faults_of_all_sites_are_listed_at_once():
 
 
 def test_the_longest_prefix_comes_first():
-    given = [a_site(name, domains=["d.example.com"], prefix=prefix) for name, prefix in [("a", ""), ("b", "/x"), ("c", "/x/y")]]
+    given = [
+        a_site(name, domains=["d.example.com"], prefix=prefix)
+        for name, prefix in [("a", ""), ("b", "/x"), ("c", "/x/y")]
+    ]
     assert sites.virtual_hosts(given) == [{"domains": ["d.example.com"], "sites": ["c", "b", "a"]}]
 
 

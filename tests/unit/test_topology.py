@@ -3,13 +3,11 @@
 import clusters
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible.inventory.manager import InventoryManager
-from ansible.parsing.dataloader import DataLoader
-from ansible.vars.manager import VariableManager
+from clusters import FIGURE_2, FIGURE_4, ONE_BOX, build, faults_of, inventory, shipped
+
 from ansible_collections.ntier.django.plugins.filter.topology import topology as topology_filter
 from ansible_collections.ntier.django.plugins.plugin_utils import topology
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import InventoryError
-from clusters import FIGURE_2, FIGURE_4, ONE_BOX, build, faults_of, inventory
 
 SHIPPED = {
     "1-single-box": "20-1",
@@ -18,15 +16,6 @@ SHIPPED = {
     "4-load-balanced": "20-4",
     "5-n-tier": "20-5",
 }
-
-
-def load(name):
-    """Return the topology of a shipped inventory, read by Ansible itself."""
-    loader = DataLoader()
-    manager = InventoryManager(loader=loader, sources=[str(clusters.ROOT / "inventories" / name)])
-    variables = VariableManager(loader=loader, inventory=manager)
-    hosts = {host.name: variables.get_vars(host=host) for host in manager.get_hosts()}
-    return topology_filter(manager.get_groups_dict(), hosts, next(iter(hosts.values()))["ntier_sites"])
 
 
 # --- the shipped inventories --------------------------------------------------------------------------------------
@@ -38,12 +27,12 @@ def test_there_are_no_other_inventories():
 
 @pytest.mark.parametrize(("name", "figure"), SHIPPED.items())
 def test_a_shipped_inventory_draws_its_figure(name, figure):
-    assert load(name)["figure"] == figure
+    assert shipped(name)["figure"] == figure
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_only_figure_1_can_be_built_yet(name):
-    reasons = topology.not_runnable(load(name))
+    reasons = topology.not_runnable(shipped(name))
     if name == "1-single-box":
         assert reasons == []
     else:
@@ -56,12 +45,12 @@ def test_only_figure_1_can_be_built_yet(name):
 def test_a_cluster_grows_without_a_host_changing_its_name_or_address():
     found = {}
     for name in SHIPPED:
-        for host, entry in load(name)["hosts"].items():
+        for host, entry in shipped(name)["hosts"].items():
             assert found.setdefault(host, entry["address"]) == entry["address"]
 
 
 def test_hosts_of_the_large_cluster_have_the_tiers_that_their_groups_say():
-    cluster = load("5-n-tier")
+    cluster = shipped("5-n-tier")
     assert {tier: len(entry["hosts"]) for tier, entry in cluster["tiers"].items()} == {
         "load_balancer": 2,
         "web": 4,
@@ -74,7 +63,7 @@ def test_hosts_of_the_large_cluster_have_the_tiers_that_their_groups_say():
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_first_host_of_a_group_leads_its_tier(name):
-    for entry in load(name)["tiers"].values():
+    for entry in shipped(name)["tiers"].values():
         assert entry["leader"] == (entry["hosts"][0] if entry["hosts"] else None)
 
 
@@ -82,7 +71,7 @@ def test_the_first_host_of_a_group_leads_its_tier(name):
 
 
 def test_on_one_box_database_and_memcached_are_reached_over_loopback():
-    cluster = load("1-single-box")
+    cluster = shipped("1-single-box")
     assert cluster["endpoints"] == {
         "load_balancer": [],
         "web": [{"host": "box1", "address": "192.0.2.11", "port": 80}],
@@ -93,34 +82,34 @@ def test_on_one_box_database_and_memcached_are_reached_over_loopback():
 
 
 def test_on_one_box_only_the_web_tier_listens_to_the_world():
-    assert load("1-single-box")["listen"] == {
+    assert shipped("1-single-box")["listen"] == {
         "box1": {"web": ["*"], "media": ["192.0.2.11"], "memcached": ["127.0.0.1"], "database": ["127.0.0.1"]}
     }
 
 
 def test_a_database_of_its_own_is_reached_at_its_address_and_the_rest_stays_on_loopback():
-    cluster = load("2-database")
+    cluster = shipped("2-database")
     assert cluster["endpoints"]["database"] == [{"host": "db1", "address": "192.0.2.21", "port": 5432}]
     assert cluster["endpoints"]["memcached"] == [{"host": "box1", "address": "127.0.0.1", "port": 11211}]
     assert cluster["listen"]["db1"] == {"database": ["192.0.2.21"]}
 
 
 def test_media_of_its_own_are_reached_at_their_address():
-    cluster = load("3-media")
+    cluster = shipped("3-media")
     assert cluster["endpoints"]["media"] == [{"host": "media1", "address": "192.0.2.31", "port": 80}]
     assert cluster["listen"]["media1"] == {"media": ["192.0.2.31"]}
 
 
 @pytest.mark.parametrize("name", ["4-load-balanced", "5-n-tier"])
 def test_behind_a_balancer_only_the_balancers_listen_to_the_world(name):
-    cluster = load(name)
+    cluster = shipped(name)
     for host, tiers in cluster["listen"].items():
         expected = ["*"] if host.startswith("lb") else [cluster["hosts"][host]["address"]]
         assert list(tiers.values()) == [expected]
 
 
 def test_several_memcached_servers_are_all_reached_at_their_addresses():
-    assert [item["address"] for item in load("5-n-tier")["endpoints"]["memcached"]] == [
+    assert [item["address"] for item in shipped("5-n-tier")["endpoints"]["memcached"]] == [
         "192.0.2.41",
         "192.0.2.42",
         "192.0.2.43",
@@ -160,7 +149,7 @@ def test_flows_of_a_balanced_cluster_name_who_talks_to_whom():
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_nobody_but_the_balancers_and_the_web_hosts_starts_a_conversation(name):
-    assert {flow["from"] for flow in load(name)["flows"]} <= {"load_balancer", "web"}
+    assert {flow["from"] for flow in shipped(name)["flows"]} <= {"load_balancer", "web"}
 
 
 # --- addresses ----------------------------------------------------------------------------------------------------
@@ -351,7 +340,9 @@ def test_an_unknown_provider_is_refused(tier, choice, fix):
 
 
 def test_all_faults_are_listed_at_once_and_numbered():
-    groups = inventory({"web": ["web1", "web2"], "database": ["db1"]}, webs=["web3"], berlin=["spare1"], retired=["db1"])
+    groups = inventory(
+        {"web": ["web1", "web2"], "database": ["db1"]}, webs=["web3"], berlin=["spare1"], retired=["db1"]
+    )
     hosts = {"web1": {"ntier_address": "10.0.0.300"}}
     with pytest.raises(InventoryError) as error:
         build(groups, hosts, [clusters.a_site(), {"name": "9"}], {"web": "apache"})
@@ -367,7 +358,9 @@ def test_all_faults_are_listed_at_once_and_numbered():
         "site 9",
     ):
         assert part in text
-    assert text.startswith(f"The inventory can't work as it is ({len(error.value.faults)} faults; no host has been changed):\n  1. ")
+    assert text.startswith(
+        f"The inventory can't work as it is ({len(error.value.faults)} faults; no host has been changed):\n  1. "
+    )
     assert f"\n  {len(error.value.faults)}. " in text
 
 

@@ -107,7 +107,7 @@ if NTIER_SITE["hashed_static"]:
         }
         if STORAGES["staticfiles"].get("BACKEND") in _plain:
             STORAGES["staticfiles"] = {"BACKEND": "ntier_storage.ReleaseStaticFilesStorage"}
-    elif STATICFILES_STORAGE in _plain:  # noqa: F821 - the project's, from before Django 4.2
+    elif _get("STATICFILES_STORAGE") in _plain:  # from before Django 4.2
         STATICFILES_STORAGE = "ntier_storage.ReleaseStaticFilesStorage"
 
 # --- a site below a prefix ----------------------------------------------------------------------------------------
@@ -119,7 +119,11 @@ if NTIER_SITE["prefix"]:
             globals()[f"{_cookie}_COOKIE_PATH"] = NTIER_SITE["prefix"]
         if _get(f"{_cookie}_COOKIE_NAME", _usual) == _usual:
             globals()[f"{_cookie}_COOKIE_NAME"] = f"{NTIER_SITE['name']}_{_usual}"
-    for _setting, _usual in (("LOGIN_URL", "/accounts/login/"), ("LOGIN_REDIRECT_URL", "/accounts/profile/"), ("LOGOUT_REDIRECT_URL", None)):
+    for _setting, _usual in (
+        ("LOGIN_URL", "/accounts/login/"),
+        ("LOGIN_REDIRECT_URL", "/accounts/profile/"),
+        ("LOGOUT_REDIRECT_URL", None),
+    ):
         globals()[_setting] = _below(_get(_setting, _usual))
 
 # --- logging ------------------------------------------------------------------------------------------------------

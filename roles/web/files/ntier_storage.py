@@ -22,6 +22,7 @@ class ReleaseStaticFilesStorage(ManifestStaticFilesStorage):
         super().__init__(*args, **kwargs)
 
     def hashed_name(self, name, content=None, filename=None):
+        """Return the name with the hash, or the name as it is when there is no such file."""
         try:
             return super().hashed_name(name, content, filename)
         except ValueError:
