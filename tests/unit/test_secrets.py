@@ -65,7 +65,7 @@ def test_the_first_run_makes_the_file_for_its_owner_alone(path):
     assert sites_in(path) == made
     assert set(made) == {"blog", "shop"}
     assert all(set(entry) == KEYS for entry in made.values())
-    assert path.read_text().startswith("# The secrets of this inventory's sites")
+    assert path.read_text().startswith(secrets.HEADING)
 
 
 def test_every_secret_is_long_plain_and_different(path):
@@ -135,7 +135,7 @@ def test_check_mode_returns_the_secrets_that_are_there(path):
 def test_check_mode_does_not_encrypt(path):
     made = look_up(path, "blog")
     assert look_up(path, "blog", check_mode=True, password="pw") == made
-    assert path.read_text().startswith("# ")
+    assert path.read_text().startswith(secrets.HEADING)
 
 
 # --- refused ------------------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ def test_a_prefix(prefix):
 
 @pytest.mark.parametrize("name", ["blog_rows", "_blog", "b" * 63])
 def test_a_database_name(name):
-    assert normal(a_site(database={"name": name}))[0]["database"] == {"name": name, "user": name, "extensions": []}
+    assert normal(a_site(database={"name": name}))[0]["database"] == {"name": name, "user": "blog", "extensions": []}
 
 
 def test_a_database_user_of_its_own():

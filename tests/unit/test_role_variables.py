@@ -1,0 +1,228 @@
+"""Every variable of every role: documented, typed, with the default that its documentation says, and checked before any host."""
+
+import re
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from clusters import ROOT
+
+from ansible_collections.ntier.django.plugins.plugin_utils import rolevars
+from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults
+
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+SPECS = rolevars.load_specs(ROOT / "roles")
+DEBIAN = {"distribution": "Debian", "distribution_major_version": "13", "distribution_version": "13.1"}
+
+
+def read(role, file):
+    path = ROOT / "roles" / role / file
+    return yaml.safe_load(path.read_text()) or {} if path.exists() else {}
+
+
+def spec_of(role):
+    return read(role, "meta/argument_specs.yml")["argument_specs"]["main"]
+
+
+def options(tree, prefix=""):
+    """Yield the dotted name and the spec of every option, those of dictionaries too."""
+    for name, option in tree.items():
+        yield f"{prefix}{name}", option
+        yield from options(option.get("options", {}), f"{prefix}{name}.")
+
+
+# --- documentation and defaults -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_defaults_and_documentation_name_the_same_variables(role):
+    documented = {name for name, option in spec_of(role)["options"].items() if not option.get("required")}
+    assert set(read(role, "defaults/main.yml")) == documented
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_public_names_start_with_the_role_and_internal_ones_with_two_underscores(role):
+    assert [name for name in spec_of(role)["options"] if not name.startswith(f"{role}_")] == []
+    assert [name for name in read(role, "vars/main.yml") if not name.startswith(f"__{role}_")] == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_option_has_type_and_description(role):
+    for name, option in options(spec_of(role)["options"]):
+        assert option.get("type") in rolevars._WORDS, name
+        assert option.get("description"), name
+        if option["type"] == "list":
+            assert option.get("elements"), name
+        if "choices" in option and "default" in option:
+            assert option["default"] in option["choices"], name
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_says_what_it_is(role):
+    spec = spec_of(role)
+    assert spec["short_description"].endswith(".")
+    assert spec["description"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_secret_has_no_default(role):
+    for name, option in options(spec_of(role)["options"]):
+        if re.search(r"password|secret_key", name.rsplit(".", 1)[-1]):
+            assert option["required"] is True, name
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_defaults_are_those_of_the_documentation(role):
+    """A default that the cluster derives has the documented one as its fallback, or the documentation says how it is derived."""
+    given = read(role, "defaults/main.yml")
+    variables = {key: trusted(value) for key, value in {**given, **read(role, "vars/main.yml")}.items()}
+    templar = Templar(DataLoader(), {**variables, "ansible_facts": DEBIAN})
+    for name, option in spec_of(role)["options"].items():
+        default = templar.template(variables[name])
+        assert rolevars.check_value(name, default, option) is None, name
+        if "default" in option:
+            assert default == option["default"], name
+        else:
+            assert given[name] != default, f"{name} is a literal, and the documentation doesn't say it"
+
+
+def trusted(value):
+    return trust_as_template(value) if isinstance(value, str) else value
+
+
+# --- wrong types --------------------------------------------------------------------------------------------------
+
+WRONG = {
+    "str": [["x"], {"x": 1}],
+    "path": [["x"], {"x": 1}],
+    "int": ["many", "80", 1.5, True, [1], {"x": 1}],
+    "bool": ["yes", "false", "maybe", 1, 2, [True], {"x": True}],
+    "list": ["x", "x,y", 5, True, {"x": 1}],
+    "dict": ["x", "x=1", 5, True, ["x"]],
+}
+RIGHT = {
+    "str": ["x", "5"],
+    "path": ["/srv", "~/x", "a/b"],
+    "int": [0, 1, 65535],
+    "bool": [True, False],
+    "list": [[]],
+    "dict": [{}, {"x": 1}],
+}
+SAYS = {
+    "str": "a text",
+    "path": "a path",
+    "int": "a whole number",
+    "bool": "true or false",
+    "list": "a list",
+    "dict": "a dictionary",
+}
+
+
+@pytest.mark.parametrize("variable", SPECS)
+def test_a_value_of_a_wrong_type_is_refused(variable):
+    spec = SPECS[variable]
+    for value in WRONG[spec["type"]]:
+        what, fix = rolevars.check_value(variable, value, spec) or ("accepted", "")
+        assert what.startswith(f"is {value!r}"), (variable, value)
+        assert fix == f"It has to be {SAYS[spec['type']]}" or "choices" in spec
+
+
+@pytest.mark.parametrize("variable", SPECS)
+def test_a_value_of_the_right_type_is_accepted(variable):
+    spec = SPECS[variable]
+    for value in spec.get("choices") or RIGHT[spec["type"]]:
+        assert rolevars.check_value(variable, value, spec) is None, (variable, value)
+
+
+@pytest.mark.parametrize("variable", SPECS)
+def test_an_empty_value_is_refused(variable):
+    what, fix = rolevars.check_value(variable, None, SPECS[variable])
+    assert what == "is empty"
+    assert fix == f"Give it {SAYS[SPECS[variable]['type']]}, or leave it out"
+
+
+@pytest.mark.parametrize("variable", [name for name, spec in SPECS.items() if "choices" in spec])
+def test_a_choice_that_is_not_offered_is_refused(variable):
+    choices = SPECS[variable]["choices"]
+    what, fix = rolevars.check_value(variable, "nonsense", SPECS[variable])
+    assert what == "is 'nonsense'"
+    assert all(choice in fix for choice in choices)
+
+
+@pytest.mark.parametrize("variable", [name for name, spec in SPECS.items() if spec["type"] == "list"])
+def test_a_list_with_items_of_a_wrong_type_is_refused(variable):
+    item = "x" if SPECS[variable]["elements"] == "dict" else {"x": 1}
+    assert rolevars.check_value(variable, [item], SPECS[variable]) is not None
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        ([{"name": "rows", "user": "u"}], "password"),
+        ([{"name": "rows", "user": "u", "password": "p", "colour": "red"}], "colour"),
+        ([{"name": "rows", "user": "u", "password": "p", "extensions": {"a": 1}}], "extensions"),
+    ],
+)
+def test_the_keys_of_a_list_of_dictionaries_are_checked_too(value, word):
+    _what, fix = rolevars.check_value("database_databases", value, SPECS["database_databases"])
+    assert word in fix
+
+
+def test_a_version_that_looks_like_a_number_is_a_text_all_the_same():
+    assert rolevars.check_value("database_version", 17, SPECS["database_version"]) is None
+
+
+def test_off_without_quotes_is_the_choice_off():
+    assert rolevars.check_value("web_access_log", False, SPECS["web_access_log"]) is None
+
+
+# --- messages -----------------------------------------------------------------------------------------------------
+
+
+def faults_of(hosts, origin=lambda _value: None):
+    faults = Faults()
+    rolevars.check_variables(hosts, SPECS, origin, faults)
+    return faults.sentences
+
+
+def test_a_fault_names_variable_value_and_hosts_once():
+    hosts = {name: {"web_port": "http", "unrelated": "x"} for name in ("web1", "web2")}
+    assert faults_of(hosts) == [
+        "variable web_port (hosts web1 and web2): is 'http', a text. It has to be a whole number.",
+    ]
+
+
+def test_a_fault_of_one_host_names_it():
+    assert faults_of({"web1": {"web_port": 80}, "web2": {"web_port": "http"}}) == [
+        "variable web_port (host web2): is 'http', a text. It has to be a whole number.",
+    ]
+
+
+def test_a_fault_names_file_and_line_where_they_are_known():
+    assert faults_of({"web1": {"web_port": "http"}}, lambda _value: "group_vars/web.yml:3") == [
+        "group_vars/web.yml:3: variable web_port: is 'http', a text. It has to be a whole number.",
+    ]
+
+
+def test_all_faults_are_listed():
+    assert len(faults_of({"web1": {"web_port": "http", "web_ipv6": "maybe"}, "db1": {"database_port": "x"}})) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("web_acess_log", "web_access_log"),
+        ("database_max_connection", "database_max_connections"),
+        ("ntier_site", "ntier_sites"),
+        ("ntier_memory", "ntier_memory_mb"),
+        ("memcached_memory", "memcached_memory_mb"),
+    ],
+)
+def test_a_misspelt_variable_is_suggested(name, meant):
+    assert rolevars.misspelt([name], SPECS, ["ntier_sites", "ntier_memory_mb"]) == [(name, meant)]
+
+
+@pytest.mark.parametrize("name", ["web_port", "ntier_sites", "ansible_host", "my_web_port", "web_colour_scheme", "x"])
+def test_a_variable_that_is_known_or_far_off_is_left_alone(name):
+    assert rolevars.misspelt([name], SPECS, ["ntier_sites"]) == []
