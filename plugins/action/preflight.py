@@ -27,8 +27,15 @@ except ImportError:
 display = Display()
 
 LEAST_CORE = (2, 19)
-#: Variables of the cluster that a user may set.
-PUBLIC = ("ntier_sites", "ntier_address", "ntier_memory_mb", "ntier_cores", "ntier_memory_shares", "ntier_secrets_file")
+#: Variables of the cluster that a user may set, each with its argument spec. What is raw is checked by the topology.
+PUBLIC: dict[str, dict[str, t.Any]] = {
+    "ntier_sites": {"type": "raw"},
+    "ntier_address": {"type": "raw"},
+    "ntier_memory_mb": {"type": "int"},
+    "ntier_cores": {"type": "int"},
+    "ntier_memory_shares": {"type": "dict", "options": {tier: {"type": "int"} for tier in topology.TIERS}},
+    "ntier_secrets_file": {"type": "path"},
+}
 COLLECTION = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -146,7 +153,8 @@ class ActionModule(ActionBase):
 
     def _check_variables(self, variables: dict[str, t.Any], faults: Faults) -> None:
         """Check the role variables of every host, as far as they can be evaluated without facts."""
-        specs = rolevars.load_specs(COLLECTION / "roles")
+        roles = rolevars.load_specs(COLLECTION / "roles")
+        specs = {**roles, **{name: spec for name, spec in PUBLIC.items() if spec["type"] != "raw"}}
         hosts: dict[str, dict[str, t.Any]] = {}
         names: dict[str, None] = {}
         for host in variables["groups"]["all"] or ["localhost"]:
@@ -166,5 +174,5 @@ class ActionModule(ActionBase):
                     faults.add(f"variable {name} (host {host})", f"can't be evaluated: {error.message}", "Correct it")
         rolevars.check_variables(hosts, specs, origin_of, faults)
         derived = yaml.safe_load((COLLECTION / "playbooks/group_vars/all.yml").read_text(encoding="utf-8"))
-        for name, better in rolevars.misspelt(names, specs, (*PUBLIC, *derived)):
+        for name, better in rolevars.misspelt(names, roles, (*PUBLIC, *derived)):
             display.warning(f"Nothing reads the variable {name}; did you mean {better}?")

@@ -124,7 +124,7 @@ class Builder:
                 capture_output=True,
                 text=True,
                 errors="replace",
-                cwd=self.folder,
+                cwd=self.project if os.path.isdir(self.project) else self.folder,
                 env=self.environment,
                 timeout=1800,
                 check=False,
@@ -276,13 +276,10 @@ class Builder:
             self.lock,
         ]
         self.step("wheels", wheel + (["--extra-index-url", index] if index else []))
-        self.step(
-            "install",
-            [
-                *(self.uv, "pip", "install", "--quiet", "--offline", "--no-index", "--find-links", self.wheels),
-                *("--compile-bytecode", "--python", self.python, "--requirement", self.lock),
-            ],
-        )
+        # The wheels by name, and not the lock file: it may name folders of the source and repositories, which are wheels by now.
+        wheels = sorted(glob.glob(os.path.join(self.wheels, "*.whl")))
+        install = [self.uv, "pip", "install", "--quiet", "--offline", "--no-index", "--no-deps", "--compile-bytecode"]
+        self.step("install", [*install, "--python", self.python, *wheels])
         # The running site can't write next to its code, so what Python would keep there is made now. Code that this Python
         # can't compile may be a template or a test; if it matters, the check of the settings says so.
         subprocess.run(

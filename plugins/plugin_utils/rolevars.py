@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
+import re
 import typing as t
 
 import yaml
@@ -22,6 +24,16 @@ _WORDS = {
     "path": "a path",
     "raw": "anything",
 }
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str, int, float),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "list": (list, tuple),
+    "dict": (dict,),
+    "path": (str,),
+    "raw": (object,),
+}
 
 
 def load_specs(roles: pathlib.Path) -> dict[str, dict[str, t.Any]]:
@@ -38,12 +50,15 @@ def check_value(variable: str, value: t.Any, spec: t.Mapping[str, t.Any]) -> tup
     kind = spec.get("type", "str")
     if value is None:
         return "is empty", f"Give it {_WORDS[kind]}, or leave it out"
-    if kind == "int" and isinstance(value, (bool, float)):
-        return f"is {shown(value)}, {type_name(value)}", f"It has to be {_WORDS[kind]}"
-    if kind == "str" and isinstance(value, (dict, list)):
-        return f"is {shown(value)}, {type_name(value)}", f"It has to be {_WORDS[kind]}"
-    if kind == "list" and not isinstance(value, (list, tuple)):
-        return f"is {shown(value)}, {type_name(value)}", f"It has to be {_WORDS[kind]}"
+    # Ansible's own check takes "no" for a boolean and "80" for a number, and leaves them the texts that they are: true in a template.
+    slip = isinstance(value, bool) and kind != "bool" and "choices" not in spec
+    if slip or not isinstance(value, _TYPES[kind]):
+        return f"is {shown(value)}, {type_name(value)}", f"It has to be {_WORDS[kind]}{_unquoted(variable, value, kind)}"
+    if kind == "list" and spec.get("elements", "dict") != "dict":
+        for item in value:
+            wrong = check_value(variable, item, {"type": spec["elements"]})
+            if wrong:
+                return f"has an item that {wrong[0]}", wrong[1]
     result = ArgumentSpecValidator({variable: {**spec, "required": False, "default": None}}).validate({variable: value})
     if not result.error_messages:
         return None
@@ -53,9 +68,17 @@ def check_value(variable: str, value: t.Any, spec: t.Mapping[str, t.Any]) -> tup
             f"is {shown(value)}",
             f"Use {' or '.join(map(str, choices)) if len(choices) < 3 else 'one of ' + listed(choices)}",
         )
-    if kind in ("int", "float", "bool", "dict"):
-        return f"is {shown(value)}, {type_name(value)}", f"It has to be {_WORDS[kind]}"
     return f"is {shown(value)}", "; ".join(message.rstrip(".") for message in result.error_messages)
+
+
+def _unquoted(variable: str, value: t.Any, kind: str) -> str:
+    """Return how to write a number or a boolean that came as a text, as all of the form NAME=VALUE do."""
+    if not isinstance(value, str) or kind not in ("int", "float", "bool") or not re.fullmatch(r"[\w.+-]+", value):
+        return ""
+    meant = yaml.safe_load(value)
+    if not isinstance(meant, _TYPES[kind]) or isinstance(meant, bool) != (kind == "bool"):
+        return ""
+    return f": leave its quotes out, and on the command line write -e '{json.dumps({variable: meant})}'"
 
 
 def check_variables(

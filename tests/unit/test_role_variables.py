@@ -125,7 +125,7 @@ def test_a_value_of_a_wrong_type_is_refused(variable):
     for value in WRONG[spec["type"]]:
         what, fix = rolevars.check_value(variable, value, spec) or ("accepted", "")
         assert what.startswith(f"is {value!r}"), (variable, value)
-        assert fix == f"It has to be {SAYS[spec['type']]}" or "choices" in spec
+        assert fix.startswith(f"It has to be {SAYS[spec['type']]}") or "choices" in spec
 
 
 @pytest.mark.parametrize("variable", SPECS)
@@ -153,7 +153,8 @@ def test_a_choice_that_is_not_offered_is_refused(variable):
 @pytest.mark.parametrize("variable", [name for name, spec in SPECS.items() if spec["type"] == "list"])
 def test_a_list_with_items_of_a_wrong_type_is_refused(variable):
     item = "x" if SPECS[variable]["elements"] == "dict" else {"x": 1}
-    assert rolevars.check_value(variable, [item], SPECS[variable]) is not None
+    what, _fix = rolevars.check_value(variable, [item], SPECS[variable])
+    assert repr(item) in what
 
 
 @pytest.mark.parametrize(
@@ -175,6 +176,22 @@ def test_a_version_that_looks_like_a_number_is_a_text_all_the_same():
 
 def test_off_without_quotes_is_the_choice_off():
     assert rolevars.check_value("web_access_log", False, SPECS["web_access_log"]) is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "way"),
+    [
+        ("web_port", "8080", """: leave its quotes out, and on the command line write -e '{"web_port": 8080}'"""),
+        ("web_ipv6", "no", """: leave its quotes out, and on the command line write -e '{"web_ipv6": false}'"""),
+        ("web_port", "yes", ""),
+        ("web_port", "80 MB", ""),
+        ("web_ipv6", "maybe", ""),
+        ("web_ipv6", "1", ""),
+    ],
+)
+def test_a_text_that_was_meant_as_a_number_or_boolean_is_told_how_to_be_one(variable, value, way):
+    _what, fix = rolevars.check_value(variable, value, SPECS[variable])
+    assert fix == f"It has to be {SAYS[SPECS[variable]['type']]}{way}"
 
 
 # --- messages -----------------------------------------------------------------------------------------------------

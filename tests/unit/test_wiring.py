@@ -1,7 +1,6 @@
 """From the topology to what each role is told, and the environment of a site's processes."""
 
-import importlib.machinery
-import importlib.util
+import runpy
 import shlex
 import urllib.parse
 
@@ -314,18 +313,11 @@ def read_as_systemd(text):
     return variables
 
 
-def ntier_manage():
-    """Return the program of the role web as a module."""
-    loader = importlib.machinery.SourceFileLoader("ntier_manage", str(ROOT / "roles/web/files/ntier-manage"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("ntier_manage", loader))
-    loader.exec_module(module)
-    return module
-
-
 def read_as_ntier_manage(text, tmp_path):
+    """Return the variables as the program of the role web reads them."""
     path = tmp_path / "environment"
     path.write_text(text, encoding="utf-8")
-    return ntier_manage().read_environment(str(path))
+    return runpy.run_path(str(ROOT / "roles/web/files/ntier-manage"))["read_environment"](str(path))
 
 
 def test_our_reader_knows_systemds_rules():

@@ -1,0 +1,118 @@
+"""What can only fail while a release is made: the running release stays live, and the message has the program's own words."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+INVENTORY = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """Return a copy of the guestbook to break, and a function that has the playbook release it."""
+    folder = tmp_path / "guestbook"
+    shutil.copytree(PROJECT / "examples/guestbook", folder)
+
+    def release(**site) -> str:
+        sites = yaml.safe_load((INVENTORY / "group_vars/all.yml").read_text())["ntier_sites"]
+        sites[0].update({"source": {"path": str(folder)}, **site})
+        variables = tmp_path / "sites.json"
+        variables.write_text(json.dumps({"ntier_sites": sites, "release_health_seconds": 8}))
+        done = subprocess.run(
+            ["ansible-playbook", "-i", str(INVENTORY), "ntier.django.web", "-e", f"@{variables}"],
+            cwd=PROJECT,
+            env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode != 0, done.stdout
+        return done.stdout + done.stderr
+
+    return folder, release
+
+
+def source_gone(folder: Path) -> dict:
+    """Name a repository that is not there."""
+    return {"source": {"git": "file:///srv/git/nowhere.git", "version": "main"}}
+
+
+def version_gone(folder: Path) -> dict:
+    """Name a version that the repository does not have."""
+    return {"source": {"git": "file:///srv/git/plain.git", "version": "v9.9"}}
+
+
+def package_gone(folder: Path) -> dict:
+    """Require a package that nobody has published."""
+    with (folder / "requirements.txt").open("a") as file:
+        file.write("no-such-package-as-this-one==1.0\n")
+    return {}
+
+
+def wheel_broken(folder: Path) -> dict:
+    """Require a package whose build fails."""
+    (folder / "crooked").mkdir()
+    (folder / "crooked/setup.py").write_text("raise SystemExit('the crooked package says no')\n")
+    with (folder / "requirements.txt").open("a") as file:
+        file.write("./crooked\n")
+    return {}
+
+
+def settings_broken(folder: Path) -> dict:
+    """Import what is not there."""
+    with (folder / "guestbook/settings.py").open("a") as file:
+        file.write("\nimport no_such_module\n")
+    return {}
+
+
+def migration_broken(folder: Path) -> dict:
+    """Divide by zero in the database."""
+    (folder / "entries/migrations/0002_broken.py").write_text(
+        "from django.db import migrations\n\n\nclass Migration(migrations.Migration):\n"
+        "    dependencies = [('entries', '0001_initial')]\n"
+        "    operations = [migrations.RunSQL('SELECT 1 / 0')]\n"
+    )
+    return {}
+
+
+def application_broken(folder: Path) -> dict:
+    """Pass every check, and fail when the app server loads the application."""
+    with (folder / "guestbook/wsgi.py").open("a") as file:
+        file.write("\nraise RuntimeError('the application does not start')\n")
+    return {}
+
+
+FAULTS = [
+    (source_gone, "can't be fetched", "nowhere.git"),
+    (version_gone, "can't be fetched", "no branch, tag or commit 'v9.9'"),
+    (package_gone, "failed.", "no-such-package-as-this-one"),
+    (wheel_broken, "failed.", "the crooked package says no"),
+    (settings_broken, "check the project failed.", "No module named 'no_such_module'"),
+    (migration_broken, "migrate failed.", "division by zero"),
+    (application_broken, "activate", "the application does not start"),
+]
+
+
+@pytest.mark.parametrize(("breakage", "step", "reason"), FAULTS, ids=lambda value: getattr(value, "__name__", None))
+def test_a_release_that_fails_leaves_the_running_one_live(box, visit, broken, breakage, step, reason):
+    """Whatever breaks: the old release answers, nothing of the new one is left, and the message says why."""
+    folder, release = broken
+    live = box.file("/srv/guestbook/current").linked_to
+    releases = box.check_output("ls /srv/guestbook/releases")
+    output = release(**breakage(folder))
+    words = " ".join(output.split())
+    assert reason in words, output
+    assert step in words, output
+    assert "live" in words
+    assert box.file("/srv/guestbook/current").linked_to == live
+    assert box.check_output("ls /srv/guestbook/releases") == releases
+    answer = visit().get("/server/?format=json")
+    assert answer.status_code == 200
+    assert answer.json()["release"].startswith(live)

@@ -1,0 +1,415 @@
+"""What a release is made of, which one is needed, and which may go. No network, no uv: the programs are stand-ins."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ansible_collections.ntier.django.plugins.module_utils import releases
+from ansible_collections.ntier.django.plugins.modules import release_state
+from ansible_collections.ntier.django.plugins.modules.release_build import Builder, BuildError
+
+SITE = {
+    "name": "blog",
+    "source": {"kind": "path", "location": "/src/blog", "directory": "", "revision": "abc"},
+    "settings": "blog.settings",
+    "python": "python3",
+    "requirements": "",
+    "packages": [],
+    "health_url": "http://blog.example.com/",
+}
+
+
+# --- inputs -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source": {**SITE["source"], "revision": "abd"}},
+        {"source": {**SITE["source"], "directory": "backend"}},
+        {"python": "3.13"},
+        {"requirements": "requirements/live.txt"},
+        {"packages": ["sentry-sdk"]},
+    ],
+)
+def test_a_release_is_made_anew_when_what_goes_into_it_changes(change):
+    assert releases.inputs_digest({**SITE, **change}) != releases.inputs_digest(SITE)
+
+
+@pytest.mark.parametrize("change", [{"health_url": "http://x/"}, {"name": "other"}, {"settings": "blog.live"}])
+def test_a_release_stays_when_only_the_configuration_changes(change):
+    assert releases.inputs_digest({**SITE, **change}) == releases.inputs_digest(SITE)
+
+
+def test_the_order_of_the_keys_does_not_matter():
+    assert releases.inputs_digest(dict(reversed(SITE.items()))) == releases.inputs_digest(SITE)
+
+
+def test_a_new_base_package_makes_every_release_anew(monkeypatch):
+    before = releases.inputs_digest(SITE)
+    monkeypatch.setattr(releases, "BASE_PACKAGES", ("gunicorn>=99",))
+    assert releases.inputs_digest(SITE) != before
+
+
+# --- on the host --------------------------------------------------------------------------------------------------
+
+
+def make_releases(folder, *names, broken=(), live=None):
+    """Make the folder of a site with complete and broken releases."""
+    for name in (*names, *broken):
+        path = folder / "releases" / name
+        path.mkdir(parents=True)
+        if name in names:
+            (path / releases.RECORD).write_text(json.dumps({"name": "blog", "inputs": f"inputs-{name}"}))
+    if live:
+        (folder / "current").symlink_to(folder / "releases" / live)
+    return releases.releases_of(str(folder))
+
+
+def test_a_host_without_releases(tmp_path):
+    assert make_releases(tmp_path) == {"live": None, "complete": {}, "broken": []}
+
+
+def test_releases_are_told_from_what_a_failed_run_left(tmp_path):
+    state = make_releases(tmp_path, "2025b", "2025a", broken=["2025c"], live="2025b")
+    assert state["live"] == "2025b"
+    assert list(state["complete"]) == ["2025a", "2025b"]
+    assert state["complete"]["2025a"]["inputs"] == "inputs-2025a"
+    assert state["broken"] == ["2025c"]
+
+
+def test_a_record_that_is_cut_off_is_no_record(tmp_path):
+    make_releases(tmp_path, "2025a")
+    (tmp_path / "releases/2025a" / releases.RECORD).write_text('{"name": "bl')
+    assert releases.releases_of(str(tmp_path))["broken"] == ["2025a"]
+
+
+def test_a_link_to_nothing_is_no_live_release(tmp_path):
+    assert make_releases(tmp_path, "2025a", live="2025z")["live"] is None
+
+
+def state_of(*complete, live=None, broken=()):
+    return {"live": live, "complete": {name: {} for name in complete}, "broken": list(broken)}
+
+
+@pytest.mark.parametrize(
+    ("state", "keep", "gone"),
+    [
+        (state_of("a", "b", "c", "d", live="d"), 3, ["a"]),
+        (state_of("a", "b", "c", "d", live="d"), 1, ["a", "b", "c"]),
+        (state_of("a", "b", "c", "d", live="d"), 0, ["a", "b", "c"]),
+        (state_of("a", "b", "c", "d", live="d"), 9, []),
+        (state_of("a", "b", "c", "d", live="a"), 2, ["b", "c"]),
+        (state_of("a", "b", live="b", broken=["x"]), 3, ["x"]),
+        (state_of("a", live=None), 3, []),
+        (state_of(), 3, []),
+        (state_of("a", live="x", broken=["x", "y"]), 3, ["y"]),
+    ],
+)
+def test_the_oldest_releases_and_the_broken_ones_may_go(state, keep, gone):
+    assert releases.removable(state, keep) == gone
+
+
+def test_the_live_release_never_goes():
+    names = ["a", "b", "c"]
+    for live in names:
+        for keep in range(-1, 5):
+            for broken in ([], [live], ["x"]):
+                assert live not in releases.removable(state_of(*names, live=live, broken=broken), keep)
+
+
+# --- revisions ----------------------------------------------------------------------------------------------------
+
+ANSWER = """\
+1111111111111111111111111111111111111111\tHEAD
+2222222222222222222222222222222222222222\trefs/heads/main
+3333333333333333333333333333333333333333\trefs/heads/release/1.2
+4444444444444444444444444444444444444444\trefs/heads/both
+5555555555555555555555555555555555555555\trefs/tags/both
+6666666666666666666666666666666666666666\trefs/tags/v1
+7777777777777777777777777777777777777777\trefs/tags/v1^{}
+8888888888888888888888888888888888888888\trefs/tags/v2
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "digit"),
+    [
+        ("HEAD", 1),
+        ("main", 2),
+        ("release/1.2", 3),
+        ("both", 5),
+        ("v1", 7),
+        ("v2", 8),
+        ("refs/heads/both", 4),
+        ("F" * 40, "f"),
+        ("9" * 40, 9),
+    ],
+)
+def test_the_commit_of_a_branch_tag_or_commit(version, digit):
+    assert releases.pick_revision(ANSWER, version) == str(digit) * 40
+
+
+@pytest.mark.parametrize("version", ["mian", "1.2", "heads/main", "7777777", "f" * 39, "f" * 41, "", "ain", "v1^{}x"])
+def test_what_the_repository_does_not_have(version):
+    assert releases.pick_revision(ANSWER, version) is None
+
+
+def test_git_is_asked_for_branches_and_annotated_tags(tmp_path):
+    def git(*arguments):
+        who = [
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.com",
+            "-c",
+            "tag.gpgsign=false",
+            "-c",
+            "commit.gpgsign=false",
+        ]
+        done = subprocess.run(
+            ["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    git("init", "-q", "-b", "main")
+    git("commit", "-q", "--allow-empty", "-m", "one")
+    git("tag", "-a", "v1", "-m", "one")
+    one = git("rev-parse", "HEAD")
+    git("commit", "-q", "--allow-empty", "-m", "two")
+    source = {"location": str(tmp_path)}
+    assert release_state.ask_git({**source, "version": "v1"}) == (one, None)
+    assert release_state.ask_git({**source, "version": "main"}) == (git("rev-parse", "HEAD"), None)
+    assert release_state.ask_git({**source, "version": "HEAD"}) == (git("rev-parse", "HEAD"), None)
+    assert release_state.ask_git({**source, "version": "v2"}) == (None, "it has no branch, tag or commit 'v2'")
+    commit, error = release_state.ask_git({"location": str(tmp_path / "nowhere"), "version": "main"})
+    assert commit is None
+    assert "nowhere" in error
+
+
+def test_a_deploy_key_is_used_alone_and_nobody_is_asked():
+    assert release_state.ssh_command("").endswith("BatchMode=yes -o StrictHostKeyChecking=accept-new")
+    assert release_state.ssh_command("/keys/blog").endswith("-o IdentitiesOnly=yes -i '/keys/blog'")
+
+
+# --- Django and the driver ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\nGenerated by 'django-admin startproject' using Django 5.2.19.\n", "Django~=5.2.0"),
+        ("Generated by 'django-admin startproject' using Django 4.2.\n", "Django~=4.2.0"),
+        ("# nothing of the kind", "Django"),
+        ("", "Django"),
+    ],
+)
+def test_a_project_without_requirements_gets_the_django_that_made_it(text, expected):
+    assert releases.wanted_django(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("lock", "driver"),
+    [
+        ("django==5.2.1\n", "psycopg[binary]>=3.1.8"),
+        ("Django==4.2\n", "psycopg[binary]>=3.1.8"),
+        ("django==4.1.13\n", "psycopg2-binary>=2.8"),
+        ("django==3.2\n", "psycopg2-binary>=2.8"),
+        ("asgiref==3\n", "psycopg[binary]>=3.1.8"),
+        ("django==5.2\npsycopg==3.2\n", None),
+        ("django==5.2\npsycopg2==2.9\n", None),
+        ("django==5.2\nPsycopg2_Binary==2.9\n", None),
+        ("django==5.2\npsycopg[c]==3.2 ; python_version > '3'\n", None),
+        ("django==5.2\npsycopg @ https://example.com/psycopg.whl\n", None),
+        ("django-psycopg-helper==1\ndjango==5.2\n", "psycopg[binary]>=3.1.8"),
+    ],
+)
+def test_a_driver_is_added_where_the_project_brings_none(lock, driver):
+    assert releases.driver_for(lock) == driver
+
+
+def test_package_names_are_compared_as_pip_does():
+    lock = "Foo.Bar_baz==1 \\\n    --hash=sha256:x\n# a comment\n-e ./local\nzope.interface==5\n"
+    assert releases.package_names(lock) == {"foo-bar-baz", "zope-interface"}
+
+
+def test_the_last_lines_that_say_something():
+    text = "\n".join([f"line {number}  " for number in range(30)] + ["", "  "])
+    assert releases.last_lines(text, 2) == "line 28\nline 29"
+    assert releases.last_lines("one") == "one"
+    assert releases.last_lines(" \n") == ""
+    assert len(releases.last_lines(text).splitlines()) == 15
+
+
+# --- requirements -------------------------------------------------------------------------------------------------
+
+PYPROJECT = "[project]\nname = 'blog'\n"
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Return a function that makes a builder over a source with these files, its programs being noted instead of run."""
+
+    def make(files=None, source=None, **site):
+        folder = tmp_path / "release"
+        (folder / "app").mkdir(parents=True)
+        for name, text in (files or {}).items():
+            path = folder / "app" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        given = {**SITE, **site, "source": {**SITE["source"], **(source or {})}}
+        builder = Builder(given, str(folder), "/opt/uv", "/opt/pip", str(tmp_path / "cache"), given["settings"])
+        builder.commands = []
+        builder.step = lambda name, command: builder.commands.append(command) or ""
+        builder.link_project()
+        return builder
+
+    return make
+
+
+ALL_KINDS = {
+    "uv.lock": "",
+    "pyproject.toml": PYPROJECT,
+    "requirements.txt": "a",
+    "requirements/production.txt": "b",
+    "requirements/prod.txt": "c",
+    "requirements/base.txt": "d",
+    "poetry.lock": "",
+}
+PRECEDENCE = [
+    "uv.lock",
+    "requirements.txt",
+    "requirements/production.txt",
+    "requirements/prod.txt",
+    "requirements/base.txt",
+    "pyproject.toml",
+]
+
+
+@pytest.mark.parametrize("expected", PRECEDENCE)
+def test_the_first_kind_of_requirements_that_is_there_counts(build, expected):
+    stronger = PRECEDENCE[: PRECEDENCE.index(expected)]
+    builder = build({name: text for name, text in ALL_KINDS.items() if name not in stronger})
+    (path,), found = builder.requirements()
+    assert found == expected
+    if expected == "uv.lock":
+        assert builder.commands[0][:4] == ["/opt/uv", "export", "--frozen", "--no-dev"]
+        assert path == f"{builder.folder}/exported.txt"
+    else:
+        assert path == f"{builder.project}/{expected}"
+
+
+def test_the_file_that_the_user_names_wins(build):
+    (path,), found = build({**ALL_KINDS, "deploy/live.txt": "x"}, requirements="deploy/live.txt").requirements()
+    assert found == "deploy/live.txt"
+    assert path.endswith("/project/deploy/live.txt")
+
+
+def test_a_named_file_that_is_not_there_is_an_error(build):
+    with pytest.raises(BuildError, match=r"the source has no file live\.txt; correct 'requirements' of the site"):
+        build(ALL_KINDS, requirements="live.txt").requirements()
+
+
+def test_a_package_brings_its_own_requirements(build):
+    builder = build(source={"kind": "package", "location": "some-shop==1.2"})
+    (path,), found = builder.requirements()
+    assert found == "some-shop==1.2"
+    with open(path) as file:
+        assert file.read() == "some-shop==1.2\n"
+
+
+@pytest.mark.parametrize("name", ["poetry.lock", "Pipfile.lock"])
+def test_a_lock_file_that_nobody_here_reads_is_an_error_with_the_way_out(build, name):
+    with pytest.raises(BuildError, match=f"{name} is not read; export it to requirements.txt"):
+        build({name: "", "pyproject.toml": "[tool.poetry]\n"}).requirements()
+
+
+@pytest.mark.parametrize("name", ["blog/settings.py", "blog/settings/__init__.py"])
+def test_without_any_requirements_django_alone_is_installed(build, name):
+    builder = build(
+        {name: "Generated by 'django-admin startproject' using Django 5.1.4.", "pyproject.toml": "[tool.ruff]\n"}
+    )
+    (path,), found = builder.requirements()
+    assert found == "nothing, so Django alone"
+    with open(path) as file:
+        assert file.read() == "Django~=5.1.0\n"
+
+
+def test_requirements_of_the_projects_folder_come_before_those_of_the_top(build):
+    files = {"backend/requirements.txt": "inner", "requirements.txt": "outer", "backend/x": ""}
+    builder = build(files, source={"directory": "backend"})
+    (path,), _found = builder.requirements()
+    with open(path) as file:
+        assert file.read() == "inner"
+
+
+def test_requirements_of_the_top_serve_a_project_in_a_folder(build):
+    (path,), found = build(
+        {"requirements.txt": "outer", "backend/x": ""}, source={"directory": "backend"}
+    ).requirements()
+    assert found == "requirements.txt"
+    with open(path) as file:
+        assert file.read() == "outer"
+
+
+def test_a_folder_that_the_source_lacks_is_an_error(build):
+    with pytest.raises(BuildError, match=r"it has no folder 'backend'; correct source\.directory"):
+        build(source={"directory": "backend"})
+
+
+def test_a_driver_is_resolved_together_with_the_rest(build, tmp_path):
+    builder = build(
+        {"requirements.txt": "django\n"},
+        packages=["sentry-sdk~=2.0"],
+        source={"index": "https://pypi.example.com/simple"},
+    )
+    (tmp_path / "release/requirements.lock").write_text("django==5.2\ngunicorn==23\n")
+    assert builder.resolve(["/own.txt"]) == 2
+    first, second = builder.commands
+    assert first[first.index("--index") + 1] == "https://pypi.example.com/simple"
+    assert (tmp_path / "release/base.in").read_text().splitlines() == [*releases.BASE_PACKAGES, "sentry-sdk~=2.0"]
+    assert second == [*first, f"{builder.folder}/driver.in"]
+    assert (tmp_path / "release/driver.in").read_text() == "psycopg[binary]>=3.1.8\n"
+
+
+def test_a_project_with_a_driver_is_resolved_once(build, tmp_path):
+    builder = build()
+    (tmp_path / "release/requirements.lock").write_text("django==5.2\npsycopg==3.2\n")
+    assert builder.resolve([]) == 2
+    assert len(builder.commands) == 1
+
+
+# --- steps --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def builder(tmp_path):
+    return Builder(SITE, str(tmp_path), "/opt/uv", "/opt/pip", str(tmp_path / "cache"), "blog.settings")
+
+
+def test_a_step_that_fails_says_which_and_why(builder):
+    script = "import sys; print('to stdout'); print('no such package', file=sys.stderr); sys.exit(3)"
+    with pytest.raises(BuildError) as error:
+        builder.step("resolve", [sys.executable, "-c", script])
+    text = str(error.value)
+    assert text.startswith("resolve: python")
+    assert "ended with exit status 3:\nno such package\nto stdout" in text
+
+
+def test_a_program_that_is_not_there_is_named(builder):
+    with pytest.raises(BuildError, match="wheels: /nowhere/pip can't be run"):
+        builder.step("wheels", ["/nowhere/pip"])
+
+
+def test_the_seconds_of_a_step_are_counted_and_its_output_returned(builder):
+    assert builder.step("x", [sys.executable, "-c", "print('hello')"]) == "hello\n"
+    assert list(builder.seconds) == ["x"]
+
+
+def test_a_build_knows_nothing_of_the_environment_of_ansible(builder, monkeypatch, tmp_path):
+    monkeypatch.setenv("SECRET", "x")
+    fresh = Builder(SITE, str(tmp_path), "/opt/uv", "/opt/pip", str(tmp_path / "cache"), "blog.settings")
+    assert "SECRET" not in fresh.environment
+    assert fresh.environment["HOME"] == str(tmp_path)

@@ -1,0 +1,461 @@
+"""The settings that lie over a project's own: run as a host runs them, with small projects and the real Django."""
+
+import importlib
+import json
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from unittest import mock
+
+import pytest
+from clusters import ROOT, a_site, build, wired
+
+from ansible_collections.ntier.django.plugins.plugin_utils.wiring import site_settings
+
+FILES = ROOT / "roles/web/files"
+POSTGRES = "django.db.backends.postgresql"
+
+
+class Host:
+    """A folder that stands for a host with one site, the project's settings among it."""
+
+    def __init__(self, folder, settings="", site=None, **values):
+        self.folder = folder
+        self.project = folder / "release/project"
+        self.python = shutil.copytree(FILES, folder / "python")
+        cluster = build(sites=[a_site("blog", settings="mysite.settings", **(site or {}))])
+        self.values = {**site_settings(wired(cluster)["web_sites"][0]), "static_root": str(folder / "static"), **values}
+        self.configure()
+        self.write("mysite/__init__.py", "")
+        self.write("mysite/settings.py", settings)
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": f"{self.python}:{self.project}",
+            "DJANGO_SETTINGS_MODULE": "ntier_settings",
+            "NTIER_SITE": "blog",
+            "NTIER_SITES": str(folder / "sites"),
+            "NTIER_HOME": str(folder / "home"),
+            "NTIER_RELEASE": str(folder / "release"),
+        }
+
+    def configure(self, **values):
+        """Write the site's settings.json."""
+        path = self.folder / "sites/blog/settings.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({**self.values, **values}))
+
+    def write(self, name, text):
+        path = self.project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def run(self, *arguments, **environment):
+        command = [sys.executable, *arguments]
+        done = subprocess.run(
+            command, env={**self.environment, **environment}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def overlay(self, **environment):
+        """Return the names of the overlay as a process of the site has them; no Django is needed for that."""
+        with (
+            mock.patch.dict(os.environ, {**self.environment, **environment}, clear=True),
+            mock.patch.dict(sys.modules),
+            mock.patch.object(sys, "path", [str(self.project), *sys.path]),
+        ):
+            importlib.invalidate_caches()
+            return runpy.run_path(str(self.python / "ntier_settings.py"))
+
+    def settings(self, **environment):
+        """Return the settings among them."""
+        return {name: value for name, value in self.overlay(**environment).items() if name.isupper()}
+
+
+@pytest.fixture
+def host(tmp_path):
+    """Return a function that makes a host from a project's settings, the site's keys and entries of its settings.json."""
+    return lambda settings="", **more: Host(tmp_path, settings, **more)
+
+
+@pytest.fixture(scope="module")
+def startproject(tmp_path_factory):
+    """Return the settings that django-admin startproject writes."""
+    folder = tmp_path_factory.mktemp("startproject")
+    subprocess.run([sys.executable, "-m", "django", "startproject", "mysite", str(folder)], check=True)
+    return (folder / "mysite/settings.py").read_text()
+
+
+# --- a plain project ----------------------------------------------------------------------------------------------
+
+
+def test_what_startproject_makes_runs_with_what_the_cluster_knows(host, startproject):
+    machine = host(startproject)
+    found = machine.settings()
+    assert "DEBUG = True" in startproject
+    assert found["DEBUG"] is False
+    assert found["SECRET_KEY"] == "key-blog"
+    assert found["ALLOWED_HOSTS"] == ["blog.example.com"]
+    assert found["DATABASES"] == {
+        "default": {
+            "ENGINE": POSTGRES,
+            "NAME": "blog",
+            "USER": "blog",
+            "PASSWORD": "password-blog",
+            "HOST": "127.0.0.1",
+            "PORT": 6432,
+            "OPTIONS": {},
+            "CONN_MAX_AGE": 60,
+            "CONN_HEALTH_CHECKS": True,
+            "DISABLE_SERVER_SIDE_CURSORS": True,
+        }
+    }
+    assert found["CACHES"]["default"]["BACKEND"] == "django.core.cache.backends.memcached.PyMemcacheCache"
+    assert found["CACHES"]["default"]["LOCATION"] == ["127.0.0.1:11211"]
+    assert found["CACHES"]["default"]["KEY_PREFIX"] == "blog"
+    assert found["SESSION_ENGINE"] == "django.contrib.sessions.backends.cached_db"
+    assert (found["STATIC_URL"], found["MEDIA_URL"]) == ("/static/", "/media/")
+    assert (found["STATIC_ROOT"], found["MEDIA_ROOT"]) == (str(machine.folder / "static"), "/srv/media/blog/media")
+    assert found["STORAGES"]["staticfiles"]["BACKEND"] == "ntier_storage.ReleaseStaticFilesStorage"
+    assert found["LOGGING"]["root"] == {"handlers": ["journal"], "level": "INFO"}
+    assert found["CSRF_TRUSTED_ORIGINS"] == ["https://blog.example.com"]
+    assert "FORCE_SCRIPT_NAME" not in found
+
+
+def test_what_the_cluster_has_no_part_in_stays(host, startproject):
+    found = host(startproject + "\nGREETING = 'hello'\nlower = 1\n").settings()
+    assert found["GREETING"] == "hello"
+    assert found["ROOT_URLCONF"] == "mysite.urls"
+    assert "django.contrib.admin" in found["INSTALLED_APPS"]
+    assert "lower" not in found
+
+
+def test_an_empty_settings_module_is_enough(host):
+    assert host("").settings()["DATABASES"]["default"]["ENGINE"] == POSTGRES
+
+
+def test_a_project_that_reads_the_environment_finds_it_there(host):
+    found = host("import os\nDEBUG = os.environ['DEBUG'] == 'True'\nEXTRA = os.environ['EXTRA']\n").settings(
+        DEBUG="False", EXTRA="x"
+    )
+    assert found["EXTRA"] == "x"
+
+
+def test_a_process_keeps_the_release_that_is_live_when_it_starts(host):
+    machine = host("import os\nRELEASE = os.environ['NTIER_RELEASE']\n")
+    release = machine.folder / "home/blog/releases/1"
+    release.mkdir(parents=True)
+    (machine.folder / "home/blog/current").symlink_to("releases/1")
+    assert machine.settings()["RELEASE"] == str(machine.folder / "release")
+    del machine.environment["NTIER_RELEASE"]
+    assert machine.settings()["RELEASE"] == str(release)
+
+
+# --- hosts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("", [".example.com", "blog.example.net"]),
+        ("ALLOWED_HOSTS = ['partner.example.org']", [".example.com", "blog.example.net", "partner.example.org"]),
+        ("ALLOWED_HOSTS = ('blog.example.net',)", [".example.com", "blog.example.net"]),
+    ],
+)
+def test_the_sites_domains_are_allowed_beside_the_projects(host, given, expected):
+    found = host(given, site={"domains": ["*.example.com", "blog.example.net"]}).settings()
+    assert found["ALLOWED_HOSTS"] == expected
+
+
+def test_forms_may_come_from_the_sites_domains_over_https_and_from_the_projects_own(host):
+    found = host("CSRF_TRUSTED_ORIGINS = ['https://pay.example.org']", site={"domains": ["*.example.com"]}).settings()
+    assert found["CSRF_TRUSTED_ORIGINS"] == ["https://pay.example.org", "https://*.example.com"]
+
+
+# --- database -----------------------------------------------------------------------------------------------------
+
+
+def test_a_project_keeps_its_second_database_and_how_it_handles_transactions(host):
+    databases = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": "x",
+            "ATOMIC_REQUESTS": True,
+            "OPTIONS": {"timeout": 5},
+        },
+        "archive": {"ENGINE": "django.db.backends.sqlite3", "NAME": "archive"},
+    }
+    found = host(f"DATABASES = {databases!r}").settings()["DATABASES"]
+    assert found["archive"] == databases["archive"]
+    assert found["default"]["ATOMIC_REQUESTS"] is True
+    assert found["default"]["ENGINE"] == POSTGRES
+    assert found["default"]["NAME"] == "blog"
+    assert found["default"]["OPTIONS"] == {}
+
+
+def test_a_project_keeps_its_kind_of_postgresql_and_the_options_that_a_pooler_can_bear(host):
+    options = {
+        "options": "-c search_path=app",
+        "pool": True,
+        "server_side_binding": True,
+        "sslmode": "require",
+        "service": "x",
+    }
+    engine = "django.contrib.gis.db.backends.postgis"
+    found = host(
+        f"DATABASES = {{'default': {{'ENGINE': {engine!r}, 'HOST': 'db', 'OPTIONS': {options!r}}}}}"
+    ).settings()
+    assert found["DATABASES"]["default"]["ENGINE"] == engine
+    assert found["DATABASES"]["default"]["HOST"] == "127.0.0.1"
+    assert found["DATABASES"]["default"]["OPTIONS"] == {"options": "-c search_path=app"}
+
+
+# --- caches, sessions, logging ------------------------------------------------------------------------------------
+
+
+def test_a_project_keeps_its_other_caches_and_the_figures_of_its_own(host):
+    caches = {
+        "default": {"BACKEND": "redis", "LOCATION": "redis://", "TIMEOUT": 5, "KEY_PREFIX": "v2", "OPTIONS": {"db": 1}},
+        "local": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    }
+    found = host(f"CACHES = {caches!r}").settings()["CACHES"]
+    assert found["local"] == caches["local"]
+    assert found["default"]["TIMEOUT"] == 5
+    assert found["default"]["KEY_PREFIX"] == "blog:v2"
+    assert found["default"]["LOCATION"] == ["127.0.0.1:11211"]
+    assert "db" not in found["default"]["OPTIONS"]
+
+
+def test_without_memcached_the_projects_caches_and_sessions_stay(host):
+    found = host("CACHES = {'default': {'BACKEND': 'x'}}", memcached_servers=[]).settings()
+    assert found["CACHES"] == {"default": {"BACKEND": "x"}}
+    assert "SESSION_ENGINE" not in found
+
+
+def test_sessions_that_the_project_keeps_elsewhere_stay_there(host):
+    engine = "django.contrib.sessions.backends.signed_cookies"
+    assert host(f"SESSION_ENGINE = {engine!r}").settings()["SESSION_ENGINE"] == engine
+
+
+def test_a_project_that_logs_for_itself_is_left_alone(host):
+    assert host("LOGGING = {'version': 1}").settings()["LOGGING"] == {"version": 1}
+
+
+# --- static files -------------------------------------------------------------------------------------------------
+
+PLAIN = "django.contrib.staticfiles.storage.StaticFilesStorage"
+FILE_SYSTEM = "django.core.files.storage.FileSystemStorage"
+OURS = "ntier_storage.ReleaseStaticFilesStorage"
+
+
+@pytest.mark.parametrize(
+    ("given", "hashed", "expected"),
+    [
+        ({}, True, OURS),
+        ({"default": {"BACKEND": "s3"}}, True, OURS),
+        ({"staticfiles": {"BACKEND": PLAIN}}, True, OURS),
+        ({"staticfiles": {"BACKEND": "whitenoise"}}, True, "whitenoise"),
+        ({"staticfiles": {"BACKEND": PLAIN}}, False, PLAIN),
+    ],
+)
+def test_static_files_get_hashed_names_unless_the_project_or_the_user_says_otherwise(host, given, hashed, expected):
+    found = host(f"STORAGES = {given!r}", hashed_static=hashed).settings()["STORAGES"]
+    assert found["staticfiles"]["BACKEND"] == expected
+    assert found.get("default") == (given.get("default") or {"BACKEND": FILE_SYSTEM} if hashed else None)
+
+
+@pytest.mark.parametrize(("given", "expected"), [(PLAIN, OURS), ("whitenoise", "whitenoise")])
+def test_a_project_from_before_django_4_2(host, given, expected):
+    found = host(f"STATICFILES_STORAGE = {given!r}").settings()
+    assert found["STATICFILES_STORAGE"] == expected
+    assert "STORAGES" not in found
+
+
+COLLECT = (
+    "INSTALLED_APPS = ['django.contrib.staticfiles', 'mysite']\nDEFAULT_AUTO_FIELD = 'django.db.models.AutoField'\n"
+)
+STATIC = """
+import django, json
+django.setup()
+from django.templatetags.static import static
+print(json.dumps([static(name) for name in ("mysite/style.css", "mysite/logo.svg", "mysite/nowhere.png")]))
+"""
+
+
+def test_collected_files_get_hashed_names_and_the_release_keeps_the_list_of_them(host):
+    machine = host(COLLECT, site={"prefix": "/shop"})
+    machine.write("mysite/static/mysite/logo.svg", "<svg/>")
+    machine.write(
+        "mysite/static/mysite/style.css",
+        "a {background: url(logo.svg)} b {background: url('gone.png')} @import 'no.css';",
+    )
+    machine.run("-m", "django", "collectstatic", "--noinput", "--verbosity", "0")
+    names = json.loads((machine.folder / "release/staticfiles.json").read_text())["paths"]
+    assert set(names) == {"mysite/logo.svg", "mysite/style.css"}
+    css = (machine.folder / "static" / names["mysite/style.css"]).read_text()
+    assert names["mysite/logo.svg"].split("/")[1] in css
+    assert "gone.png" in css
+    assert "no.css" in css
+    assert not (machine.folder / "static/staticfiles.json").exists()
+    style, logo, missing = json.loads(machine.run("-c", STATIC))
+    assert style == f"/shop/static/{names['mysite/style.css']}"
+    assert logo == f"/shop/static/{names['mysite/logo.svg']}"
+    assert missing == "/shop/static/mysite/nowhere.png"
+
+
+def test_two_releases_share_the_folder_and_each_finds_its_own_files(host):
+    machine = host(COLLECT)
+    found = []
+    for release in ("one", "two"):
+        machine.write("mysite/static/mysite/logo.svg", f"<svg id='{release}'/>")
+        folder = machine.folder / release
+        folder.mkdir()
+        machine.run("-m", "django", "collectstatic", "--noinput", "--verbosity", "0", NTIER_RELEASE=str(folder))
+        found.append(json.loads((folder / "staticfiles.json").read_text())["paths"]["mysite/logo.svg"])
+    assert found[0] != found[1]
+    assert [(machine.folder / "static" / name).read_text() for name in found] == ["<svg id='one'/>", "<svg id='two'/>"]
+
+
+# --- a site below a prefix ----------------------------------------------------------------------------------------
+
+
+def test_a_site_below_a_prefix_has_addresses_and_cookies_of_its_own(host):
+    found = host(site={"prefix": "/shop"}).settings()
+    assert found["FORCE_SCRIPT_NAME"] == "/shop"
+    assert (found["STATIC_URL"], found["MEDIA_URL"]) == ("/shop/static/", "/shop/media/")
+    for cookie, name in (
+        ("SESSION", "blog_sessionid"),
+        ("CSRF", "blog_csrftoken"),
+        ("LANGUAGE", "blog_django_language"),
+    ):
+        assert found[f"{cookie}_COOKIE_NAME"] == name
+        assert found[f"{cookie}_COOKIE_PATH"] == "/shop"
+    assert found["LOGIN_URL"] == "/shop/accounts/login/"
+    assert found["LOGIN_REDIRECT_URL"] == "/shop/accounts/profile/"
+    assert found["LOGOUT_REDIRECT_URL"] is None
+
+
+def test_where_a_visitor_signs_in_below_a_prefix(host):
+    addresses = {
+        "/enter/": "/shop/enter/",
+        "/": "/shop/",
+        "/shop/enter/": "/shop/enter/",
+        "/shop": "/shop",
+        "/shopping/": "/shop/shopping/",
+        "login": "login",
+        "https://id.example.org/": "https://id.example.org/",
+        "//id.example.org/": "//id.example.org/",
+    }
+    machine = host(site={"prefix": "/shop"})
+    for number, (given, expected) in enumerate(addresses.items()):
+        machine.write(f"mysite/settings{number}.py", f"LOGIN_URL = {given!r}")
+        machine.configure(settings=f"mysite.settings{number}")
+        assert machine.settings()["LOGIN_URL"] == expected
+
+
+def test_cookies_that_the_project_names_itself_keep_their_names(host):
+    found = host("SESSION_COOKIE_NAME = 'mine'\nCSRF_COOKIE_PATH = '/shop/admin'", site={"prefix": "/shop"}).settings()
+    assert found["SESSION_COOKIE_NAME"] == "mine"
+    assert found["CSRF_COOKIE_PATH"] == "/shop/admin"
+
+
+def test_a_site_at_the_root_keeps_djangos_cookies(host):
+    assert not [name for name in host().settings() if "COOKIE" in name or name.startswith("LOGIN")]
+
+
+# --- the application ----------------------------------------------------------------------------------------------
+
+REQUESTS = """
+import io, json, sys
+from wsgiref.util import setup_testing_defaults
+import ntier_wsgi
+answers = []
+for name, host, scheme in json.loads(sys.argv[1]):
+    application = ntier_wsgi.load(name) if name else ntier_wsgi.application
+    environ = {"HTTP_HOST": host, "HTTP_X_FORWARDED_PROTO": scheme, "SCRIPT_NAME": "/shop", "PATH_INFO": "/hello/"}
+    setup_testing_defaults(environ)
+    status = []
+    body = b"".join(application(environ, lambda line, headers: status.append((line, dict(headers)))))
+    answers.append([int(status[0][0][:3]), status[0][1].get("X-Made-By"), body.decode()])
+print(json.dumps(answers))
+"""
+URLS = """
+from django.http import HttpResponse
+from django.urls import path, reverse
+urlpatterns = [path("hello/", lambda request: HttpResponse(f"{request.is_secure()} {reverse('hello')} {request.path}"), name="hello")]
+"""
+WSGI = """
+import os
+from django.core.wsgi import get_wsgi_application
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")
+inner = get_wsgi_application()
+def application(environ, start):
+    return inner(environ, lambda status, headers, *more: start(status, [*headers, ("X-Made-By", "{by}")]))
+"""
+
+
+def answers(machine, *requests):
+    """Return status, mark and body for each request, which is the name of an application, the host and the scheme."""
+    machine.write("mysite/urls.py", URLS)
+    machine.write("mysite/wsgi.py", WSGI.replace("{by}", "wsgi"))
+    machine.write("mysite/other.py", WSGI.replace("{by}", "other"))
+    return json.loads(machine.run("-c", REQUESTS, json.dumps(requests)))
+
+
+PROJECT = "DEBUG = True\nROOT_URLCONF = 'mysite.urls'\nMIDDLEWARE = ['django.middleware.common.CommonMiddleware']\n"
+
+
+def test_the_projects_own_application_answers_for_its_hosts(host):
+    machine = host(f"{PROJECT}WSGI_APPLICATION = 'mysite.wsgi.application'", site={"prefix": "/shop"})
+    good, foreign, plain, named = answers(
+        machine,
+        ("", "blog.example.com", "https"),
+        ("", "evil.example.org", "https"),
+        ("", "blog.example.com", "http"),
+        ("mysite.other:application", "blog.example.com", "https"),
+    )
+    assert good == [200, "wsgi", "True /shop/hello/ /shop/hello/"]
+    assert foreign[0] == 400
+    assert plain == [200, "wsgi", "False /shop/hello/ /shop/hello/"]
+    assert named[:2] == [200, "other"]
+
+
+def test_the_application_that_the_user_names_wins(host):
+    machine = host(PROJECT, site={"prefix": "/shop", "wsgi": "mysite.other:application"})
+    assert answers(machine, ("", "blog.example.com", "https"))[0][:2] == [200, "other"]
+
+
+def test_a_project_without_an_application_has_djangos(host):
+    machine = host(PROJECT, site={"prefix": "/shop"})
+    assert answers(machine, ("", "blog.example.com", "https"))[0][:2] == [200, None]
+
+
+# --- gunicorn -----------------------------------------------------------------------------------------------------
+
+
+def gunicorn_of(machine, monkeypatch):
+    """Return the settings that gunicorn reads, in a virtual environment of a release."""
+    for name, value in machine.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "prefix", str(machine.folder / "release/venv"))
+    path = FILES / "gunicorn.conf.py"
+    values = {}
+    exec(compile(path.read_text(), path, "exec"), values)
+    return values
+
+
+def test_gunicorn_gets_the_figures_of_its_site(host, monkeypatch):
+    machine = host(workers=7, threads=3, timeout_seconds=20)
+    monkeypatch.setenv("NTIER_RELEASE", "/an/older/one")
+    found = gunicorn_of(machine, monkeypatch)
+    assert (found["workers"], found["threads"]) == (7, 3)
+    assert (found["timeout"], found["graceful_timeout"]) == (20, 20)
+    assert found["chdir"] == str(machine.project)
+    assert found["proc_name"] == "django-blog"
+    assert os.environ["NTIER_RELEASE"] == str(machine.folder / "release")
+
+
+def test_gunicorn_stops_before_systemd_loses_its_patience(host, monkeypatch):
+    assert gunicorn_of(host(timeout_seconds=600), monkeypatch)["graceful_timeout"] < 45

@@ -1,0 +1,151 @@
+"""Write docs/variables.md from the roles' argument_specs and defaults: variables.py [--check]."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+import typing as t
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = ROOT / "docs" / "variables.md"
+
+HEAD = """\
+# Variables
+
+<!-- Written by tools/variables.py; the tables of the roles come from roles/*/meta/argument_specs.yml and defaults. -->
+
+Most inventories need one variable: `ntier_sites`. Everything below has a default that is worked out for the host.
+Set a variable where Ansible looks for variables anyway: `group_vars/all.yml`, `group_vars/web.yml`,
+`host_vars/box1.yml`. Types are checked for all roles at once, before any host is contacted.
+
+## Of the cluster
+
+| Variable | Type | Default | Meaning |
+| --- | --- | --- | --- |
+| `ntier_sites` | list of dict | required | The sites to serve. Every key: [A site](../README.md#a-site). |
+| `ntier_address` | text, of a host | `ansible_host`, else the host's name | Address at which the other hosts reach this one. |
+| `ntier_memory_mb` | int, of a host | what the host reports | Memory to share out, in MB. A container sees the memory of the \
+whole machine, so say it there. |
+| `ntier_cores` | int, of a host | what the host reports | Processors to count with; they decide the number of workers. |
+| `ntier_memory_shares` | dict, of a host | `{shares}` | Weights by which the tiers of a host share its memory. Only the \
+weights that you name are replaced. |
+| `ntier_secrets_file` | path on the controller | none | A file of secrets that you keep yourself; it is only read. \
+Without it they are made: [Secrets](../README.md#secrets). |
+
+The collection's playbooks derive further variables with names `ntier_*`. They outrank those of `group_vars/all.yml`;
+leave them alone and set the variables of the roles instead.
+
+## Of the roles
+
+**the cluster's** means: the playbooks hand over what follows from inventory, sites and memory. The value after *alone*
+holds when the role is used by hand, without them.
+
+The playbooks count on the default ports of PostgreSQL, PgBouncer and memcached, and on PgBouncer's default address.
+Change `database_port`, `memcached_port`, `pooler_port` and `pooler_listen_address` only where you use a role alone.
+"""
+
+
+def plain(text: str | list[str]) -> str:
+    """Return a description with Ansible's markup as Markdown, fit for a cell of a table."""
+    text = " ".join([text] if isinstance(text, str) else text)
+    text = re.sub(r"\b[CVOFMP]\(([^)#]*)(?:#[^)]*)?\)", r"`\1`", text)
+    return " ".join(text.split()).replace("|", r"\|")
+
+
+def literal(value: t.Any) -> str:
+    """Return a value as one would write it in YAML."""
+    return f"`{value}`" if isinstance(value, str) and value else f"`{json.dumps(value, ensure_ascii=False)}`"
+
+
+def type_of(option: dict[str, t.Any]) -> str:
+    """Return an option's type, with that of its elements."""
+    kind = option.get("type", "str")
+    kind = f"{kind} of {option['elements']}" if "elements" in option else kind
+    return kind + (f": {', '.join(f'`{choice}`' for choice in option['choices'])}" if "choices" in option else "")
+
+
+def default_of(value: t.Any, internal: dict[str, t.Any]) -> str:
+    """Return a default as the table shows it; *value* stands in the role's defaults, *internal* are its vars."""
+    if not isinstance(value, str) or "{{" not in value:
+        return literal(value)
+    if "ntier_" not in value:
+        choice = re.fullmatch(r"\{\{ (\w+)\[\w+\] \}\}", value)
+        values = internal.get(choice[1]) if choice else None
+        return ", ".join(f"{key}: {literal(item)}" for key, item in values.items()) if values else "see the meaning"
+    fallback = re.search(r"\| default\((?P<value>.*)\) \}\}$", value.rpartition("ntier_")[2])
+    # The innermost default() is that of the attribute, which follows the one of the cluster's variable.
+    text = fallback["value"].rpartition("default(")[2] if fallback else "None"
+    return f"the cluster's; alone {literal(ast.literal_eval(text))}"
+
+
+def keys_of(options: dict[str, t.Any]) -> list[str]:
+    """Return the table of a dictionary's keys."""
+    lines = ["| Key | Type | Default | Meaning |", "| --- | --- | --- | --- |"]
+    for name, option in options.items():
+        default = "required" if option.get("required") else literal(option.get("default"))
+        lines.append(f"| `{name}` | {type_of(option)} | {default} | {plain(option['description'])} |")
+    return lines
+
+
+def role_section(folder: Path) -> list[str]:
+    """Return the lines about one role."""
+    specs = yaml.safe_load((folder / "meta/argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]["main"]
+    defaults = yaml.safe_load((folder / "defaults/main.yml").read_text(encoding="utf-8")) or {}
+    internal = yaml.safe_load((folder / "vars/main.yml").read_text(encoding="utf-8")) or {}
+    lines = ["", f"### {folder.name}", "", plain(specs["short_description"]), ""]
+    lines += ["| Variable | Type | Default | Meaning |", "| --- | --- | --- | --- |"]
+    inner: list[str] = []
+    for name, option in specs["options"].items():
+        default = "required" if option.get("required") else default_of(defaults[name], internal)
+        lines.append(f"| `{name}` | {type_of(option)} | {default} | {plain(option['description'])} |")
+        for path, keys in dictionaries(name, option):
+            inner += ["", f"Keys of `{path}`:", "", *keys_of(keys)]
+    return lines + inner
+
+
+def dictionaries(path: str, option: dict[str, t.Any]) -> t.Iterator[tuple[str, dict[str, t.Any]]]:
+    """Yield path and keys of every dictionary that an option describes."""
+    if "options" in option:
+        yield path, option["options"]
+        for name, inner in option["options"].items():
+            yield from dictionaries(f"{path}.{name}", inner)
+
+
+def shares() -> str:
+    """Return the weights of plugin_utils/sizing.py, without importing it: it needs no Ansible, but lives in a collection."""
+    tree = ast.parse((ROOT / "plugins/plugin_utils/sizing.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "SHARES" and node.value:
+            weights = ast.literal_eval(node.value)
+            return "{" + ", ".join(f"{tier}: {weight}" for tier, weight in weights.items()) + "}"
+    raise LookupError("plugins/plugin_utils/sizing.py has no SHARES any more")
+
+
+def render() -> str:
+    """Return the whole page."""
+    lines = HEAD.replace("{shares}", shares()).splitlines()
+    for specs in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml")):
+        lines += role_section(specs.parents[1])
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or with --check say whether it is up to date."""
+    if arguments == ["--check"]:
+        fresh = TARGET.exists() and TARGET.read_text(encoding="utf-8") == render()
+        print(f"{TARGET.relative_to(ROOT)} is {'up to date' if fresh else 'stale: run python tools/variables.py'}")
+        return 0 if fresh else 1
+    if arguments:
+        sys.exit(__doc__)
+    TARGET.parent.mkdir(exist_ok=True)
+    TARGET.write_text(render(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
