@@ -11,7 +11,11 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / ".ansible/collections"))
+
+from ansible_collections.ntier.django.plugins.plugin_utils.topology import RUNNABLE
 from steps import ROOT, Steps, playbook, prepare_engine, say
 
 DEMO = ROOT / "build" / "demo"
@@ -27,6 +31,12 @@ def copy_inventory(figure: str) -> str:
     figure = figure or current or "1"
     if figure not in shapes:
         sys.exit(f"There is no figure {figure}. There are: {', '.join(path.name for path in shapes.values())}")
+    if f"20-{figure}" not in RUNNABLE:
+        runnable = ", ".join(name.removeprefix("20-") for name in RUNNABLE)
+        sys.exit(
+            f"This version builds figure {runnable}; it only checks and plans figure {figure}:\n"
+            f"  tools/env ansible-playbook -i {shapes[figure].relative_to(ROOT)} ntier.django.plan"
+        )
     if figure != current:
         shutil.copytree(shapes[figure], INVENTORY, dirs_exist_ok=True)
         replace_in_copy("path: ../../examples", "path: ../../../examples")  # the copy lies one folder deeper
@@ -93,9 +103,11 @@ def main(figure: str = "") -> int:
                 f"The guestbook runs (after {minutes} min {seconds} s):  http://{address}/",
                 f"Sign in, also at /admin/, as:  demo  with the password  {password}",
                 "",
-                "Now change build/demo/inventory, or let the cluster grow:  make demo FIGURE=2",
-                "What a change would do:  tools/env ansible-playbook -i build/demo/inventory ntier.django.plan",
-                "Do it:                   tools/env ansible-playbook -i build/demo/inventory ntier.django.site",
+                "Change build/demo/inventory (a second site, a domain) or examples/guestbook, and see what that would do:",
+                "  tools/env ansible-playbook -i build/demo/inventory ntier.django.site --check --diff",
+                "Do it:",
+                "  tools/env ansible-playbook -i build/demo/inventory ntier.django.site",
+                "",
                 "All tests: make test     Remove it all: make clean",
             ]
         )

@@ -168,7 +168,7 @@ class ActionModule(ActionBase):
                     hosts[host][name] = own[name]
                     str(hosts[host][name])
                 except AnsibleUndefinedVariable:
-                    del hosts[host][name]  # waits for facts; the role checks it later
+                    hosts[host].pop(name, None)  # waits for facts; the role checks it later
                 except AnsibleError as error:
                     hosts[host].pop(name, None)
                     faults.add(f"variable {name} (host {host})", f"can't be evaluated: {error.message}", "Correct it")

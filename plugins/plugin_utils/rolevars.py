@@ -52,8 +52,10 @@ def check_value(variable: str, value: t.Any, spec: t.Mapping[str, t.Any]) -> tup
         return "is empty", f"Give it {_WORDS[kind]}, or leave it out"
     # Ansible's own check takes "no" for a boolean and "80" for a number, and leaves them the texts that they are: true in a template.
     slip = isinstance(value, bool) and kind != "bool" and "choices" not in spec
-    if slip or not isinstance(value, _TYPES[kind]):
-        return f"is {shown(value)}, {type_name(value)}", f"It has to be {_WORDS[kind]}{_unquoted(variable, value, kind)}"
+    fits = isinstance(value, _TYPES[kind])
+    if slip or not fits:
+        fix = f"It has to be {_WORDS[kind]}{_unquoted(variable, value, kind)}"
+        return f"is {shown(value)}, {type_name(value)}", fix
     if kind == "list" and spec.get("elements", "dict") != "dict":
         for item in value:
             wrong = check_value(variable, item, {"type": spec["elements"]})

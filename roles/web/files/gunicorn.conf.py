@@ -8,7 +8,8 @@ import os
 import sys
 
 _site = os.environ["NTIER_SITE"]
-with open(os.path.join(os.environ.get("NTIER_SITES", "/etc/ntier/sites"), _site, "settings.json"), encoding="utf-8") as _file:
+_folder = os.environ.get("NTIER_SITES", "/etc/ntier/sites")
+with open(os.path.join(_folder, _site, "settings.json"), encoding="utf-8") as _file:
     _values = json.load(_file)
 
 # The release that this interpreter belongs to, by its own name: a worker that starts after the next one went live still loads this one.

@@ -31,9 +31,9 @@ def _get(name, default=None):
 def _below(path):
     """Return a path of the site as the visitor sees it, below the site's prefix."""
     prefix = NTIER_SITE["prefix"]
-    if not prefix or not isinstance(path, str) or not path.startswith("/") or path == prefix or path.startswith((prefix + "/", "//")):
+    if not prefix or not isinstance(path, str) or not path.startswith("/") or path.startswith("//"):
         return path
-    return prefix + path
+    return path if path == prefix or path.startswith(f"{prefix}/") else prefix + path
 
 
 DEBUG = False

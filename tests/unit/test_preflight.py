@@ -1,0 +1,325 @@
+"""What a user sees who runs a playbook with an inventory that can't work: everything at once, and before any host is contacted."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from clusters import FIGURE_2, ONE_BOX, ROOT, a_site
+
+from ansible_collections.ntier.django.plugins.action.plan import SUPPORTED, _release, check_system
+from ansible_collections.ntier.django.plugins.action.preflight import check_core, check_folders, origin_of
+from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults
+
+PREFLIGHT = [{"import_playbook": "ntier.django.preflight"}]
+#: The step that reads what the hosts reported, on facts that are made up: nobody is contacted.
+PLAN = [
+    {
+        "hosts": "all",
+        "gather_facts": False,
+        "vars_files": [str(ROOT / "playbooks/group_vars/all.yml")],
+        "tasks": [
+            {
+                "ansible.builtin.set_fact": {
+                    "distribution": "Ubuntu",
+                    "distribution_version": "20.04",
+                    "cacheable": True,
+                }
+            },
+            {"ntier.django.plan": None, "run_once": True},
+        ],
+    }
+]
+#: Both steps, as they pass.
+GOOD = [
+    {
+        "hosts": "all",
+        "gather_facts": False,
+        "vars_files": [str(ROOT / "playbooks/group_vars/all.yml")],
+        "tasks": [{"ntier.django.preflight": None, "run_once": True}, {"ntier.django.plan": None, "run_once": True}],
+    }
+]
+
+
+def tiers(groups, **variables):
+    """Return an inventory of hosts that don't exist, with addresses for documentation."""
+    names = list(dict.fromkeys(name for hosts in groups.values() for name in hosts))
+    hosts = {name: {"ansible_host": f"192.0.2.{number}", **variables} for number, name in enumerate(names, 1)}
+    return {"all": {"hosts": hosts}, **{group: {"hosts": dict.fromkeys(members)} for group, members in groups.items()}}
+
+
+def good_site():
+    return a_site(source={"path": "../project"})
+
+
+@dataclasses.dataclass
+class Run:
+    """One run of ansible-playbook: what it is given, and what it said."""
+
+    playbook: list
+    inventory: dict
+    files: dict
+    options: tuple = ()
+    code: int = -1
+    text: str = ""
+
+    def start(self, folder):
+        """Write the files and start the program in their folder."""
+        for name, content in {"play.yml": self.playbook, "inventory/hosts.yml": self.inventory, **self.files}.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
+        (folder / "project").mkdir()
+        command = [sys.executable, "-m", "ansible", "playbook", "-i", "inventory", "play.yml", *self.options]
+        environment = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "COLUMNS": "400",
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        environment.pop("ANSIBLE_VAULT_PASSWORD_FILE", None)
+        self.folder = folder
+        self.process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def finish(self):
+        """Wait for its end."""
+        self.text = self.process.communicate(timeout=60)[0]
+        self.code = self.process.returncode
+
+
+VARIABLES = """\
+ntier_sites:
+  - name: blog
+    domains: [blog.example.com]
+    source: {path: ../project}
+    setings: blog.settings
+web_port: http
+web_acess_log: journal
+ntier_memory_mb: 2 GB
+ntier_memory_shares: {databse: 50}
+"""
+
+
+def all_runs():
+    """Return name → run. Each combines what can be wrong at the same time, since each takes a second."""
+    misspelt = tiers({"web": ["box1", "box2"], "webs": ["box3"], "media": ["box1"], "berlin": ["box4"]})
+    misspelt["all"]["hosts"]["box2"] = {"ansible_host": "10.0.0.300", "ansible_connection": "local"}
+    return {
+        "inventory": Run(
+            PREFLIGHT,
+            misspelt,
+            {
+                "inventory/group_vars/all.yml": VARIABLES,
+                "inventory/group_vars/web.yml": "\n\nweb_ipv6: 'no'\ndatabase_provider: mysql\n",
+            },
+        ),
+        "sources": Run(
+            PREFLIGHT,
+            tiers({**FIGURE_2, "retired": ["old1"]}),
+            {
+                "inventory/group_vars/all.yml": {
+                    "ntier_sites": [
+                        a_site("blog", source={"path": "nowhere"}),
+                        a_site("shop", source={"path": "../project", "directory": "x"}),
+                    ]
+                },
+                "inventory/group_vars/ntier_secrets.yml": {
+                    "ntier_secrets": {"blog": {"secret_key": "hunter2"}, "shop": {}}
+                },
+            },
+        ),
+        "hosts": Run(
+            PLAN,
+            tiers(ONE_BOX, ntier_memory_mb=300, ntier_cores=1),
+            {"inventory/group_vars/all.yml": {"ntier_sites": [good_site()]}},
+        ),
+        "good": Run(
+            GOOD,
+            tiers(ONE_BOX, ntier_memory_mb=2048, ntier_cores=2),
+            {
+                "inventory/group_vars/all.yml": {
+                    "ntier_sites": [good_site()],
+                    "database_version": "{{ ansible_facts['x'] }}",
+                    "my_own": 1,
+                }
+            },
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Return all runs after their end; they run at the same time."""
+    result = all_runs()
+    for name, run in result.items():
+        run.start(tmp_path_factory.mktemp(name))
+    for run in result.values():
+        run.finish()
+    return result
+
+
+FAULTS = {
+    "inventory": [
+        "inventory/group_vars/all.yml:6: variable web_port: is 'http', a text. It has to be a whole number.",
+        "inventory/group_vars/all.yml:8: variable ntier_memory_mb: is '2 GB', a text. It has to be a whole number.",
+        "inventory/group_vars/all.yml:9: variable ntier_memory_shares: is {'databse': 50}. ",
+        "inventory/group_vars/web.yml:3: variable web_ipv6: is 'no', a text. It has to be true or false",
+        "inventory/group_vars/web.yml:4: variable database_provider: is 'mysql'. Use postgresql.",
+        "group webs: is no tier, so box3 would not serve as web. Name the group 'web'.",
+        "host box4: is in no tier. Put it in one of the groups load_balancer, web, media, memcached and database",
+        "group database: is empty: no host would keep the sites' rows. Put a host in it",
+        "group load_balancer: is empty, and box1 and box2 are 2 web hosts. Put a host in it, or keep one web host.",
+        "host box2, ansible_host: '10.0.0.300' is no address. Set ntier_address of box2",
+        "ntier_sites, site blog: has the unknown key 'setings'. Did you mean 'settings'.",
+        "ntier_sites, site blog: has no 'settings'. Name its settings module",
+    ],
+    "sources": [
+        "ntier_sites, site blog: source.path is FOLDER/inventory/nowhere, which is no folder on this controller. Correct the path",
+        "ntier_sites, site shop: source.directory 'x' is not in FOLDER/project. Name a folder inside it",
+        "The inventory draws figure 20-2 (the database on a host of its own)",
+        "group retired: old1 shall leave",
+        "file FOLDER/inventory/group_vars/ntier_secrets.yml: ntier_secrets.blog has no 'database_password'. Put it back",
+        "file FOLDER/inventory/group_vars/ntier_secrets.yml: ntier_secrets.shop has no 'database_password'. Put it back",
+        "file FOLDER/inventory/group_vars/ntier_secrets.yml: ntier_secrets.shop has no 'secret_key'. Put it back",
+    ],
+    "hosts": [
+        "host box1: runs Ubuntu 20.04. ntier.django supports Debian 12 and 13 and Ubuntu 22.04 and 24.04.",
+        "host box1: it has 300 MB of memory and shall serve web, media, memcached and database for 1 site, which takes at least 552 MB.",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_fault_is_listed_at_once(runs, name):
+    run = runs[name]
+    listed = [
+        line.strip() for line in run.text.split("fatal:")[0].splitlines() if line.startswith("  ") and ". " in line[:6]
+    ]
+    found = [line.split(". ", 1)[1] for line in listed]
+    expected = [fault.replace("FOLDER", str(run.folder)) for fault in FAULTS[name]]
+    assert run.code != 0
+    assert [fault for fault in expected if not any(line.startswith(fault) for line in found)] == [], run.text
+    assert len(found) == len(expected), run.text
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_no_host_was_contacted_and_the_message_says_so(runs, name):
+    assert "UNREACHABLE" not in runs[name].text
+    assert "unreachable=0" in runs[name].text
+    assert "Ask the hosts" not in runs[name].text
+    assert "no host has been changed)" in runs[name].text
+    assert "Traceback" not in runs[name].text
+
+
+def test_a_misspelt_variable_is_a_warning(runs):
+    assert "Nothing reads the variable web_acess_log; did you mean web_access_log?" in runs["inventory"].text
+    assert "Nothing reads" not in runs["good"].text
+
+
+def test_a_secret_is_not_shown(runs):
+    assert "hunter2" not in runs["sources"].text
+
+
+def test_what_is_right_passes_and_shows_the_plan(runs):
+    run = runs["good"]
+    assert run.code == 0, run.text
+    assert "Figure 20-1: one box" in run.text
+    assert "box1  2048" in run.text
+
+
+def test_preflight_makes_the_secrets_beside_the_inventory(runs):
+    path = runs["good"].folder / "inventory/group_vars/ntier_secrets.yml"
+    assert set(yaml.safe_load(path.read_text())["ntier_secrets"]) == {"blog"}
+
+
+def test_an_inventory_that_is_refused_gets_no_secrets(runs):
+    assert not (runs["inventory"].folder / "inventory/group_vars/ntier_secrets.yml").exists()
+
+
+# --- without a run ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["2.18.6", "2.9.27", "1.9", "devel"])
+def test_an_ansible_that_is_too_old_is_refused(version):
+    faults = Faults()
+    check_core(version, faults)
+    assert faults.sentences == [
+        f"ansible-core on this controller: is {version}. ntier.django needs 2.19 or newer: pip install 'ansible-core>=2.19'."
+    ]
+
+
+@pytest.mark.parametrize("version", ["2.19.0", "2.19.0rc1", "2.20.1", "3.0.0"])
+def test_an_ansible_that_is_new_enough_is_allowed(version):
+    faults = Faults()
+    check_core(version, faults)
+    assert not faults
+
+
+@pytest.mark.parametrize(
+    ("distribution", "version"),
+    [
+        ("Debian", "11"),
+        ("Debian", "14"),
+        ("Debian", "13.1"),
+        ("Ubuntu", "20.04"),
+        ("Ubuntu", "22"),
+        ("RedHat", "9"),
+        ("Debian", "22.04"),
+    ],
+)
+def test_an_operating_system_that_the_roles_dont_know_is_refused(distribution, version):
+    faults = Faults()
+    check_system("box1", distribution, version, faults)
+    assert faults.sentences == [
+        f"host box1: runs {distribution} {version}. ntier.django supports Debian 12 and 13 and Ubuntu 22.04 and 24.04."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("distribution", "version"), [(name, version) for name, versions in SUPPORTED.items() for version in versions]
+)
+def test_a_supported_operating_system_is_allowed(distribution, version):
+    faults = Faults()
+    check_system("box1", distribution, version, faults)
+    assert not faults
+
+
+@pytest.mark.parametrize(
+    ("distribution", "version", "release"),
+    [("Debian", "13.1", "13"), ("Debian", "12.11", "12"), ("Ubuntu", "24.04", "24.04")],
+)
+def test_debian_counts_in_majors_and_ubuntu_by_year_and_month(distribution, version, release):
+    facts = {
+        "distribution": distribution,
+        "distribution_version": version,
+        "distribution_major_version": version.split(".")[0],
+    }
+    assert _release(facts) == release
+
+
+def test_source_folders_are_looked_for_from_the_inventory_on(tmp_path):
+    (tmp_path / "blog/backend").mkdir(parents=True)
+    faults = Faults()
+    for location in ("blog", "./blog", str(tmp_path / "blog")):
+        for directory in ("", "backend"):
+            source = {"kind": "path", "location": location, "directory": directory}
+            check_folders([{"name": "blog", "source": source}], str(tmp_path), faults)
+    check_folders(
+        [{"name": "shop", "source": {"kind": "git", "location": "nowhere", "directory": "x"}}], str(tmp_path), faults
+    )
+    assert not faults
+
+
+def test_a_value_without_an_origin_has_none():
+    assert origin_of("plain") is None
+    assert origin_of(5) is None
