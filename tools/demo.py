@@ -15,8 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / ".ansible/collections"))
 
-from ansible_collections.ntier.django.plugins.plugin_utils.topology import RUNNABLE
 from steps import ROOT, Steps, playbook, prepare_engine, say
+
+from ansible_collections.ntier.django.plugins.plugin_utils.topology import RUNNABLE
 
 DEMO = ROOT / "build" / "demo"
 INVENTORY = DEMO / "inventory"

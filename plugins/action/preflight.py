@@ -101,7 +101,9 @@ class ActionModule(ActionBase):
             check_folders(cluster["sites"], str(self._value("ntier_inventory_directory", variables)), faults)
             if self._task.args.get("build", True):
                 faults.sentences += topology.not_runnable(cluster)
-            self._check_secrets(cluster, variables, faults)
+            self._check_secrets({**variables, "ansible_check_mode": True}, faults)
+            if not faults and self._task.args.get("build", True):
+                self._check_secrets(variables, faults)  # makes what is missing, here and once
         if faults:
             raise AnsibleActionFail(str(InventoryError(faults.sentences)))
         result.update(changed=False)
@@ -117,11 +119,12 @@ class ActionModule(ActionBase):
             hosts = {name: addresses(variables["hostvars"][name]) for name in names}
             sites = self._plain(self._value("ntier_sites", variables) or [])
             providers = self._value("ntier_providers", variables)
+            ports = self._value("ntier_ports", variables)
         except AnsibleError as error:
             faults.add("the inventory", f"has a variable that can't be evaluated: {error.message}", "Correct it")
             return None
         try:
-            return topology.build(groups, hosts, sites, providers)
+            return topology.build(groups, hosts, sites, providers, ports)
         except InventoryError as error:
             faults.sentences += error.faults
             return None
@@ -134,10 +137,10 @@ class ActionModule(ActionBase):
             return [self._plain(item) for item in value]
         return value
 
-    def _check_secrets(self, cluster: dict[str, t.Any], variables: dict[str, t.Any], faults: Faults) -> None:
-        """Read the secrets, which also makes those that are missing, here and once."""
+    def _check_secrets(self, variables: dict[str, t.Any], faults: Faults) -> None:
+        """Read the secrets; outside check mode that makes those that are missing."""
         try:
-            self._value("ntier_secrets", variables)
+            self._templar.copy_with_new_env(available_variables=variables).template(variables["ntier_secrets"])
         except AnsibleError as error:
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, InventoryError):

@@ -17,12 +17,13 @@ def topology(
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
     sites: t.Any,
     providers: t.Mapping[str, t.Any] | None = None,
+    ports: t.Mapping[str, t.Any] | None = None,
 ) -> dict[str, t.Any]:
     """Return the cluster as one value; see C(plugin_utils/topology.py)."""
     names = dict.fromkeys(name for members in groups.values() for name in members)
     try:
         hosts = {name: addresses(hostvars[name]) for name in names if name in hostvars}
-        return topologies.build(groups, hosts, sites, providers)
+        return topologies.build(groups, hosts, sites, providers, ports)
     except InventoryError as error:
         raise AnsibleFilterError("There is no topology") from error  # Ansible appends the cause
 

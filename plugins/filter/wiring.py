@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import typing as t
 
 from ansible_collections.ntier.django.plugins.plugin_utils import sources
@@ -11,7 +13,11 @@ from ansible_collections.ntier.django.plugins.plugin_utils import wiring as wire
 
 
 def with_revisions(sites: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
-    """Return release sites with C(source.revision) set where the controller knows it: content of a folder, version of a package."""
+    """Return release sites as the module C(release_state) compares them: without secrets.
+
+    C(source.revision) is set where the controller knows it: content of a folder, version of a package. C(configuration)
+    stands for settings and environment, which are part of a release as its code is.
+    """
     result = []
     for site in sites:
         source = dict(site["source"])
@@ -19,13 +25,11 @@ def with_revisions(sites: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t
             source["revision"] = sources.digest(source["location"])
         elif source["kind"] == "package":
             source["revision"] = source["location"].split("==")[1]
-        result.append({**site, "source": source})
+        content = json.dumps([site.get("runtime"), site.get("environment")], sort_keys=True, default=dict)
+        configuration = hashlib.sha256(content.encode()).hexdigest()[:16]
+        public = {key: value for key, value in site.items() if key not in ("runtime", "environment")}
+        result.append({**public, "source": source, "configuration": configuration})
     return result
-
-
-def environment_file(site: t.Mapping[str, t.Any]) -> str:
-    """Return a site's environment variables as a file for systemd."""
-    return wires.environment_file(wires.site_environment(site))
 
 
 class FilterModule:
@@ -36,6 +40,5 @@ class FilterModule:
         return {
             "wiring": wires.wire,
             "with_revisions": with_revisions,
-            "environment_file": environment_file,
-            "site_settings": wires.site_settings,
+            "environment_file": wires.environment_file,
         }

@@ -33,9 +33,9 @@ def last_lines(text, count=15):
 def inputs_digest(site):
     """Return a name for all that decides what a release contains: the same inputs give the same release.
 
-    :arg site: one entry of C(release_sites), with C(source.revision).
+    :arg site: one entry of C(release_sites), with C(source.revision) and C(configuration).
     """
-    keys = ("source", "python", "requirements", "packages")
+    keys = ("source", "python", "requirements", "packages", "configuration")
     content = json.dumps([{key: site.get(key) for key in keys}, BASE_PACKAGES], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 

@@ -50,8 +50,8 @@ EXAMPLES = r"""
   ntier.django.release_build:
     site: "{{ __release_site }}"
     folder: "/srv/{{ __release_site.name }}/releases/{{ __release_site.release }}"
-    uv: /opt/ntier/uv/bin/uv
-    pip: /opt/ntier/uv/bin/pip
+    uv: /opt/ntier/tools/bin/uv
+    pip: /opt/ntier/tools/bin/pip
     cache: "/srv/{{ __release_site.name }}/cache"
   become: true
   become_user: "{{ __release_site.name }}"

@@ -41,7 +41,7 @@ EXAMPLES = r"""
 - name: See which sites need a release
   ntier.django.release_state:
     sites: "{{ release_sites | ntier.django.with_revisions }}"
-    uv: /opt/ntier/uv/bin/uv
+    uv: /opt/ntier/tools/bin/uv
   register: __release_state
 """
 
@@ -71,10 +71,10 @@ from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 from ansible_collections.ntier.django.plugins.module_utils import releases  # noqa: E402
 
 
-def ask_git(source):
+def ask_git(source, key_file):
     """Return the commit of a git source and an error, one of them None."""
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
-    environment["GIT_SSH_COMMAND"] = ssh_command(source.get("key_file"))
+    environment["GIT_SSH_COMMAND"] = ssh_command(key_file)
     version = source.get("version") or "HEAD"
     try:
         done = subprocess.run(
@@ -130,7 +130,9 @@ def main():
         state = releases.releases_of(folder)
         source = dict(site["source"])
         if source["kind"] == "git":
-            source["revision"], error = ask_git(source)
+            source["revision"], error = ask_git(
+                source, f"/etc/ntier/keys/{site['name']}" if source.get("key_file") else None
+            )
             if error and not module.check_mode:
                 failed.append(f"site {site['name']}: its source {source['location']} can't be fetched: {error}")
                 continue
@@ -141,7 +143,9 @@ def main():
             revision = str(source["revision"] or "unknown")
             name = f"{now}-{revision[:12]}"
             build.append({**site, "revision": revision, "inputs": inputs, "release": name, "live": state["live"]})
-        remove += [os.path.join(folder, "releases", name) for name in releases.removable(state, module.params["keep"])]
+        # A release that is about to be built counts, so that an unchanged run finds nothing left to remove.
+        keep = module.params["keep"] - (record.get("inputs") != inputs)
+        remove += [os.path.join(folder, "releases", name) for name in releases.removable(state, keep)]
     if failed:
         module.fail_json(msg="\n".join(failed) + "\nThe running releases stay live.")
     module.exit_json(changed=False, build=build, remove=remove, uv_version=uv_version(module.params["uv"]))

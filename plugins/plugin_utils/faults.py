@@ -26,7 +26,7 @@ class Faults:
 
     def add(self, where: str, what: str, fix: str) -> None:
         """Note one fault: *where* it is (file, host or variable), *what* is wrong with which value, the *fix*."""
-        sentence = f"{where}: {what}. {fix}."
+        sentence = f"{where}: {what}. {fix}" + ("" if fix.endswith("?") else ".")
         if sentence not in self.sentences:
             self.sentences.append(sentence)
 

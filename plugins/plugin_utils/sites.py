@@ -54,6 +54,7 @@ _PINNED = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]+\])?==[A-Z
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _REVISION = re.compile(r"^[A-Za-z0-9_][\w./@+-]*$")
 _RESERVED_DATABASES = ("postgres", "template0", "template1", "pgbouncer")
+_RESERVED_VARIABLES = ("DJANGO_SETTINGS_MODULE", "PYTHONPATH", "SCRIPT_NAME")
 #: Names of accounts and folders that every host already has: a site of that name would share them.
 _RESERVED_NAMES = (
     "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "backup", "list", "irc",
@@ -89,7 +90,7 @@ def _normalise(raw: t.Any, number: int, faults: Faults) -> dict[str, t.Any] | No
     for key in raw:
         if key not in SITE_KEYS:
             better = did_you_mean(str(key), SITE_KEYS)
-            fix = f"Did you mean '{better}'" if better else f"A site has the keys {listed(SITE_KEYS)}"
+            fix = f"Did you mean '{better}'?" if better else f"A site has the keys {listed(SITE_KEYS)}"
             faults.add(where, f"has the unknown key '{key}'", fix)
     site: dict[str, t.Any] = {}
     for key, (types, default) in SITE_KEYS.items():
@@ -173,6 +174,8 @@ def _check_values(site: dict[str, t.Any], where: str, faults: Faults) -> None:
         if site[key] is not None and site[key] < least:
             faults.add(where, f"'{key}' is {site[key]}", f"The least is {least}")
     for key, value in (site["environment"] or {}).items():
+        if str(key).startswith("NTIER_") or key in _RESERVED_VARIABLES:
+            faults.add(where, f"environment sets {key}, which is how the site's settings are found", "Leave it out")
         if not _VARIABLE.fullmatch(str(key)):
             faults.add(where, f"environment has {shown(key)}, which is no variable name", "Use letters, digits and '_'")
         if isinstance(value, (dict, list)) or value is None or _CONTROL.search(str(value)):

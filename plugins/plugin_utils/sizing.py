@@ -110,8 +110,8 @@ def _size_database(share: int, alone: bool, clients: int) -> dict[str, int]:
         "memory_mb": share,
         "shared_buffers_mb": buffers,
         "effective_cache_size_mb": max(buffers, int(share * 0.80)),
-        # Few of the connections sort at the same time; four sorts by a quarter of them fill another quarter of the share.
-        "work_mem_mb": min(64, max(2, share // (4 * connections // 4 + 4))),
+        # If a quarter of the connections sort at the same time, that takes a quarter of the share.
+        "work_mem_mb": min(64, max(2, share // connections)),
         "maintenance_work_mem_mb": min(1024, max(16, share // 12)),
         "max_connections": connections,
         "max_wal_size_mb": min(16384, max(512, share * 2)),

@@ -11,7 +11,7 @@ import subprocess
 import tarfile
 import typing as t
 
-#: Never part of a project: what tools leave behind in it. ``media`` and databases are left to .gitignore, since a name proves nothing.
+#: Never part of a project: what tools, and Django's own development server, leave behind in it.
 JUNK_FOLDERS = {
     ".git",
     ".hg",

@@ -66,6 +66,7 @@ def build(
     hosts: t.Mapping[str, t.Mapping[str, t.Any]],
     sites: t.Any,
     providers: t.Mapping[str, t.Any] | None = None,
+    ports: t.Mapping[str, t.Any] | None = None,
 ) -> dict[str, t.Any]:
     """Return the whole cluster as one value, or raise with every fault of the inventory.
 
@@ -73,6 +74,7 @@ def build(
     :arg hosts: host name → its variables; read are C(ntier_address) and C(ansible_host).
     :arg sites: the value of C(ntier_sites), unchecked.
     :arg providers: tier → the software that the user chose for it; missing tiers have their default.
+    :arg ports: tier → the TCP port that the user chose for it; missing tiers have their default.
     :return: a dictionary of plain values with the keys
 
         - C(figure), C(figure_title): the shape after the book, such as C(20-1) and C(one box)
@@ -96,6 +98,7 @@ def build(
     normal_sites = normalise_sites(sites, faults)
     faults.raise_if_any()
 
+    numbers = {**PORTS, **{tier: int(port) for tier, port in (ports or {}).items() if port}}
     figure = _figure(members)
     return {
         "figure": figure,
@@ -113,12 +116,14 @@ def build(
             for name in known
         },
         "retired": retired,
-        "endpoints": {tier: [_endpoint(name, tier, members, addresses) for name in members[tier]] for tier in TIERS},
+        "endpoints": {
+            tier: [_endpoint(name, tier, members, addresses, numbers[tier]) for name in members[tier]] for tier in TIERS
+        },
         "listen": {
             name: {tier: _listen(name, tier, members, addresses) for tier in TIERS if name in members[tier]}
             for name in known
         },
-        "flows": _flows(members),
+        "flows": _flows(members, numbers),
         "sites": normal_sites,
         "virtual_hosts": virtual_hosts(normal_sites),
     }
@@ -249,7 +254,7 @@ def _providers(providers: t.Mapping[str, t.Any], faults: Faults) -> dict[str, st
         choice = providers.get(tier) or PROVIDERS[tier][0]
         if choice not in PROVIDERS[tier]:
             better = did_you_mean(str(choice), PROVIDERS[tier])
-            fix = f"Did you mean '{better}'" if better else f"Use {listed(PROVIDERS[tier])}"
+            fix = f"Did you mean '{better}'?" if better else f"Use {listed(PROVIDERS[tier])}"
             faults.add(f"variable {tier}_provider", f"{shown(choice)} is unknown", fix)
         chosen[tier] = choice
     return chosen
@@ -278,21 +283,21 @@ def _users(tier: str, members: t.Mapping[str, list[str]]) -> list[str]:
 
 
 def _endpoint(
-    name: str, tier: str, members: t.Mapping[str, list[str]], addresses: t.Mapping[str, str]
+    name: str, tier: str, members: t.Mapping[str, list[str]], addresses: t.Mapping[str, str], port: int
 ) -> dict[str, t.Any]:
     """Where the users of a tier find one of its hosts: over loopback when nobody else but the host itself is its user."""
     alone = tier in ("database", "memcached") and _users(tier, members) == [name]
-    return {"host": name, "address": "127.0.0.1" if alone else addresses[name], "port": PORTS[tier]}
+    return {"host": name, "address": "127.0.0.1" if alone else addresses[name], "port": port}
 
 
 def _listen(name: str, tier: str, members: t.Mapping[str, list[str]], addresses: t.Mapping[str, str]) -> list[str]:
     if tier in ("load_balancer", "web", "media") and not _users(tier, members):
         return ["*"]
-    endpoint = _endpoint(name, tier, members, addresses)["address"]
+    endpoint = _endpoint(name, tier, members, addresses, 0)["address"]
     return [endpoint]
 
 
-def _flows(members: t.Mapping[str, list[str]]) -> list[dict[str, t.Any]]:
+def _flows(members: t.Mapping[str, list[str]], ports: t.Mapping[str, int]) -> list[dict[str, t.Any]]:
     flows = []
     for source, target in (
         ("load_balancer", "web"),
@@ -306,7 +311,7 @@ def _flows(members: t.Mapping[str, list[str]]) -> list[dict[str, t.Any]]:
                 {
                     "from": source,
                     "to": target,
-                    "port": PORTS[target],
+                    "port": ports[target],
                     "sources": list(members[source]),
                     "targets": list(members[target]),
                 }

@@ -19,6 +19,7 @@ def wire(
     host: str,
     size: t.Mapping[str, t.Any] | None = None,
     source_directory: str = "",
+    pooler: t.Mapping[str, t.Any] | None = None,
 ) -> dict[str, t.Any]:
     """Return the arguments of the roles on one host.
 
@@ -27,6 +28,7 @@ def wire(
     :arg host: the host that the roles run on.
     :arg size: the host's share-out, the value of C(sizing.size_host); without it the roles' own defaults hold.
     :arg source_directory: the folder that relative source paths start from.
+    :arg pooler: C(host) and C(port) of PgBouncer, where they are not the default.
     :return: see C(playbooks/group_vars/all.yml), which names each entry.
     """
     size = size or {}
@@ -59,8 +61,11 @@ def wire(
         "pool_size": web.get("pool_size", 10),
         "memcached_listen": topology["listen"][host].get("memcached", ["127.0.0.1"]),
         "memcached_memory_mb": size.get("memcached", {}).get("memory_mb", 64),
-        "release_sites": [_release_site(site, source_directory) for site in sites],
-        "web_sites": [_web_site(site, secrets[site["name"]], topology, web) for site in sites],
+        "release_sites": [
+            _release_site(site, secrets[site["name"]], topology, web, source_directory, pooler or POOLER)
+            for site in sites
+        ],
+        "web_sites": [_web_site(site) for site in sites],
         "web_virtual_hosts": topology["virtual_hosts"],
     }
 
@@ -73,10 +78,20 @@ def _database_clients(topology: t.Mapping[str, t.Any], host: str) -> list[str]:
     return [topology["hosts"][name]["address"] for name in hosts]
 
 
-def _release_site(site: t.Mapping[str, t.Any], source_directory: str) -> dict[str, t.Any]:
+def _release_site(
+    site: t.Mapping[str, t.Any],
+    secrets: t.Mapping[str, str],
+    topology: t.Mapping[str, t.Any],
+    web: t.Mapping[str, t.Any],
+    source_directory: str,
+    pooler: t.Mapping[str, t.Any],
+) -> dict[str, t.Any]:
     source = dict(site["source"])
     if source["kind"] == "path":
         source["location"] = resolve_path(source["location"], source_directory)
+    if source.get("key_file"):
+        source["key_file"] = resolve_path(source["key_file"], source_directory)
+    runtime = _runtime(site, secrets, topology, web, pooler)
     return {
         "name": site["name"],
         "source": source,
@@ -85,6 +100,8 @@ def _release_site(site: t.Mapping[str, t.Any], source_directory: str) -> dict[st
         "requirements": site["requirements"],
         "packages": site["packages"],
         "health_url": f"http://{site['domains'][0].replace('*.', 'www.')}{site['prefix']}{site['health_path']}",
+        "runtime": runtime,
+        "environment": site_environment(runtime, site["environment"]),
     }
 
 
@@ -99,13 +116,20 @@ def resolve_path(path: str, directory: str) -> str:
     return os.path.normpath(os.path.join(directory, os.path.expanduser(path)))
 
 
-def _web_site(
+def _web_site(site: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    folder = f"{MEDIA_DIRECTORY}/{site['name']}"
+    keys = ("name", "prefix", "upload_limit_mb", "timeout_seconds", "anonymous_cache_seconds")
+    return {**{key: site[key] for key in keys}, "static_root": f"{folder}/static", "media_root": f"{folder}/media"}
+
+
+def _runtime(
     site: t.Mapping[str, t.Any],
     secrets: t.Mapping[str, str],
     topology: t.Mapping[str, t.Any],
     web: t.Mapping[str, t.Any],
+    pooler: t.Mapping[str, t.Any],
 ) -> dict[str, t.Any]:
-    servers = [place(endpoint) for endpoint in topology["endpoints"]["memcached"]]
+    """Return what the settings overlay (roles/web/files/ntier_settings.py) and gunicorn read of a site."""
     folder = f"{MEDIA_DIRECTORY}/{site['name']}"
     return {
         "name": site["name"],
@@ -115,21 +139,18 @@ def _web_site(
         "wsgi": site["wsgi"],
         "secret_key": secrets["secret_key"],
         "database": {
-            **POOLER,
+            **pooler,
             "name": site["database"]["name"],
             "user": site["database"]["user"],
             "password": secrets["database_password"],
         },
-        "memcached_servers": servers,
+        "memcached_servers": [place(endpoint) for endpoint in topology["endpoints"]["memcached"]],
         "static_root": f"{folder}/static",
         "media_root": f"{folder}/media",
-        "environment": {key: _text(value) for key, value in site["environment"].items()},
-        "upload_limit_mb": site["upload_limit_mb"],
+        "hashed_static": site["hashed_static"],
         "timeout_seconds": site["timeout_seconds"],
         "workers": site["workers"] or web.get("workers", 2),
         "threads": site["threads"] or web.get("threads", 4),
-        "anonymous_cache_seconds": site["anonymous_cache_seconds"],
-        "hashed_static": site["hashed_static"],
     }
 
 
@@ -137,12 +158,13 @@ def _text(value: t.Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def site_environment(site: t.Mapping[str, t.Any]) -> dict[str, str]:
+def site_environment(runtime: t.Mapping[str, t.Any], own: t.Mapping[str, t.Any]) -> dict[str, str]:
     """Return the environment variables of one site's processes: the facts of the settings overlay for projects that read them.
 
-    :arg site: one entry of C(web_sites).
-    :return: name → value, the user's own last, so that they win.
+    :arg runtime: what the settings overlay reads.
+    :arg own: the user's own variables, which win.
     """
+    site = runtime
     database = site["database"]
     url = f"postgres://{quote(database['user'])}:{quote(database['password'], safe='')}@{database['host']}:{database['port']}/{quote(database['name'])}"
     servers = ",".join(site["memcached_servers"])
@@ -164,19 +186,7 @@ def site_environment(site: t.Mapping[str, t.Any]) -> dict[str, str]:
     }
     # The two habits of naming them.
     result.update({f"DJANGO_{key}": result[key] for key in ("SECRET_KEY", "DEBUG", "ALLOWED_HOSTS")})
-    return {**result, **site["environment"]}
-
-
-def site_settings(site: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return what the settings overlay (roles/web/files/ntier_settings.py) reads, and gunicorn's figures.
-
-    :arg site: one entry of C(web_sites).
-    """
-    keys = (
-        "name", "domains", "prefix", "settings", "wsgi", "secret_key", "database", "memcached_servers", "static_root", "media_root",
-        "hashed_static", "upload_limit_mb", "timeout_seconds", "workers", "threads",
-    )  # fmt: skip
-    return {key: site[key] for key in keys}
+    return {**result, **{key: _text(value) for key, value in own.items()}}
 
 
 def environment_file(variables: t.Mapping[str, str]) -> str:

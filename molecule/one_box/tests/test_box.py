@@ -24,7 +24,13 @@ def test_no_unit_has_failed(box):
     """Every unit is up, and those of the sites are enabled."""
     assert box.check_output("systemctl --failed --plain --no-legend") == ""
     version = box.check_output("pg_lsclusters --no-header").split()[0]
-    for unit in ["nginx", f"postgresql@{version}-main", "pgbouncer", "memcached", *(f"django@{site}.socket" for site in SITES)]:
+    for unit in [
+        "nginx",
+        f"postgresql@{version}-main",
+        "pgbouncer",
+        "memcached",
+        *(f"django@{site}.socket" for site in SITES),
+    ]:
         assert box.service(unit).is_running, unit
         assert box.service(unit).is_enabled, unit
     for site in SITES:

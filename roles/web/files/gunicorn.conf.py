@@ -7,17 +7,15 @@ import json
 import os
 import sys
 
-_site = os.environ["NTIER_SITE"]
-_folder = os.environ.get("NTIER_SITES", "/etc/ntier/sites")
-with open(os.path.join(_folder, _site, "settings.json"), encoding="utf-8") as _file:
+# The release that this interpreter belongs to, by its own name: a worker that starts after the next one went live still loads this one.
+_release = os.path.dirname(sys.prefix)
+os.environ["NTIER_RELEASE"] = _release
+with open(os.path.join(_release, "settings.json"), encoding="utf-8") as _file:
     _values = json.load(_file)
 
-# The release that this interpreter belongs to, by its own name: a worker that starts after the next one went live still loads this one.
-os.environ["NTIER_RELEASE"] = os.path.dirname(sys.prefix)
-
-chdir = os.path.join(os.environ["NTIER_RELEASE"], "project")
+chdir = os.path.join(_release, "project")
 pythonpath = "/etc/ntier/python"
-proc_name = f"django-{_site}"
+proc_name = f"django-{_values['name']}"
 workers = _values["workers"]
 threads = _values["threads"]
 worker_class = "gthread"

@@ -1,7 +1,7 @@
 # Managed by Ansible (ntier.django): changes are overwritten.
 """The site's own settings with what only the cluster knows laid over them: databases, caches, folders, hosts, secrets.
 
-The site's module is imported as it is; the values come from /etc/ntier/sites/SITE/settings.json. What the project set for
+The site's module is imported as it is; the values come from the release's settings.json. What the project set for
 itself and the cluster has no part in stays.
 """
 
@@ -11,14 +11,13 @@ import importlib
 import json
 import os
 
-_FOLDER = os.environ.get("NTIER_SITES", "/etc/ntier/sites")
-_HOME = os.environ.get("NTIER_HOME", "/srv")
-
-with open(os.path.join(_FOLDER, os.environ["NTIER_SITE"], "settings.json"), encoding="utf-8") as _file:
-    NTIER_SITE = json.load(_file)
-
 # A process keeps the release that it started with, whatever becomes current meanwhile.
-os.environ.setdefault("NTIER_RELEASE", os.path.realpath(os.path.join(_HOME, NTIER_SITE["name"], "current")))
+os.environ.setdefault("NTIER_RELEASE", os.path.realpath(f"/srv/{os.environ['NTIER_SITE']}/current"))
+
+with open(
+    os.environ.get("NTIER_SETTINGS", os.path.join(os.environ["NTIER_RELEASE"], "settings.json")), encoding="utf-8"
+) as _file:
+    NTIER_SITE = json.load(_file)
 
 _project = importlib.import_module(NTIER_SITE["settings"])
 globals().update({name: value for name, value in vars(_project).items() if name.isupper()})
