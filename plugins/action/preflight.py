@@ -52,9 +52,17 @@ def check_core(version: str, faults: Faults) -> None:
 
 
 def check_folders(sites: t.Iterable[t.Mapping[str, t.Any]], directory: str, faults: Faults) -> None:
-    """Note in *faults* every source folder that is not on the controller."""
+    """Note in *faults* every source folder and every key that is not on the controller."""
     for site in sites:
         source = site["source"]
+        if source.get("key_file"):
+            key = wiring.resolve_path(source["key_file"], directory)
+            if not os.path.isfile(key):
+                faults.add(
+                    f"ntier_sites, site {site['name']}",
+                    f"source.key_file is {key}, which is no file on this controller",
+                    "Correct the path; a relative one starts from the inventory's folder",
+                )
         if source["kind"] != "path":
             continue
         folder = wiring.resolve_path(source["location"], directory)
@@ -119,7 +127,8 @@ class ActionModule(ActionBase):
             hosts = {name: addresses(variables["hostvars"][name]) for name in names}
             sites = self._plain(self._value("ntier_sites", variables) or [])
             providers = self._value("ntier_providers", variables)
-            ports = self._value("ntier_ports", variables)
+            # What is no number is a fault of the role's variable, and noted as that.
+            ports = {tier: port for tier, port in self._value("ntier_ports", variables).items() if str(port).isdecimal()}
         except AnsibleError as error:
             faults.add("the inventory", f"has a variable that can't be evaluated: {error.message}", "Correct it")
             return None

@@ -96,9 +96,9 @@ def build(
     addresses = _addresses(dict.fromkeys([*known, *retired]), hosts, faults)
     chosen = _providers(providers or {}, faults)
     normal_sites = normalise_sites(sites, faults)
+    numbers = _ports(ports or {}, faults)
     faults.raise_if_any()
 
-    numbers = {**PORTS, **{tier: int(port) for tier, port in (ports or {}).items() if port}}
     figure = _figure(members)
     return {
         "figure": figure,
@@ -257,6 +257,19 @@ def _providers(providers: t.Mapping[str, t.Any], faults: Faults) -> dict[str, st
             fix = f"Did you mean '{better}'?" if better else f"Use {listed(PROVIDERS[tier])}"
             faults.add(f"variable {tier}_provider", f"{shown(choice)} is unknown", fix)
         chosen[tier] = choice
+    return chosen
+
+
+def _ports(ports: t.Mapping[str, t.Any], faults: Faults) -> dict[str, int]:
+    chosen = dict(PORTS)
+    for tier, port in ports.items():
+        if port is None or port == "":
+            continue
+        if str(port).isdecimal() and 0 < int(port) < 65536:
+            chosen[tier] = int(port)
+        else:
+            role = "web" if tier == "media" else tier  # one nginx serves both
+            faults.add(f"variable {role}_port", f"{shown(port)} is no TCP port", "Use a number from 1 to 65535")
     return chosen
 
 

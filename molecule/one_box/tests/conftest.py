@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import re
 import subprocess
 import time
 import zlib
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import requests
+import yaml
 
+PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+INVENTORY = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
 PASSWORD = "correct-horse-battery"
 
 
@@ -102,3 +109,24 @@ def picture() -> bytes:
     file.write(chunk(b"IDAT", zlib.compress(b"\x00\xff\x00\x00")))
     file.write(chunk(b"IEND", b""))
     return file.getvalue()
+
+
+@pytest.fixture
+def web_playbook(tmp_path):
+    """Return a function that runs the playbook of the tier web, with the inventory's sites changed by a function."""
+
+    def play(change: Callable[[list[dict]], object] | None = None) -> subprocess.CompletedProcess:
+        sites = yaml.safe_load((INVENTORY / "group_vars/all.yml").read_text())["ntier_sites"]
+        if change:
+            change(sites)
+        variables = tmp_path / "variables.json"
+        variables.write_text(json.dumps({"ntier_sites": sites, "release_health_seconds": 8}))
+        return subprocess.run(
+            ["ansible-playbook", "-i", str(INVENTORY), "ntier.django.web", "-e", f"@{variables}"],
+            cwd=PROJECT,
+            env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+            capture_output=True,
+            text=True,
+        )
+
+    return play

@@ -78,8 +78,8 @@ def test_a_site_writes_its_uploads_and_nothing_else(sandbox, site):
     for path in paths:
         assert not sandbox(site, f"touch {path}"), path
     for path in (
-        f"/etc/ntier/sites/{other}/environment",
-        f"/etc/ntier/sites/{other}/settings.json",
+        f"/srv/{other}/current/environment",
+        f"/srv/{other}/current/settings.json",
         f"/srv/{other}/current/release.json",
         "/etc/pgbouncer/ntier-users.txt",
     ):
@@ -88,7 +88,7 @@ def test_a_site_writes_its_uploads_and_nothing_else(sandbox, site):
 
 def test_a_site_can_not_open_its_neighbours_database(box):
     """The right password does not help: PostgreSQL knows which role belongs to which database."""
-    values = json.loads(box.file("/etc/ntier/sites/guestbook/settings.json").content_string)["database"]
+    values = json.loads(box.file("/srv/guestbook/current/settings.json").content_string)["database"]
     command = f"PGPASSWORD={values['password']} psql -h 127.0.0.1 -U guestbook -Atc 'select 1' "
     assert box.check_output(command + "guestbook") == "1"
     for other in ("plain", "shop_rows", "postgres"):
@@ -128,7 +128,7 @@ def test_memory_is_shared_out(box, cluster):
     buffers = int(sql(box, "select setting::int * 8 / 1024 from pg_settings where name = 'shared_buffers'"))
     cache = int(box.check_output("systemctl show -P ExecStart memcached").split("-m ")[1].split()[0])
     workers = sum(
-        json.loads(box.file(f"/etc/ntier/sites/{site}/settings.json").content_string)["workers"] for site in SITES
+        json.loads(box.file(f"/srv/{site}/current/settings.json").content_string)["workers"] for site in SITES
     )
     assert buffers > 100
     assert cache > 30
@@ -147,9 +147,9 @@ def test_secrets_are_kept_to_those_who_need_them(box):
     file = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent / "group_vars/ntier_secrets.yml"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     for name in ("settings.json", "environment"):
-        entry = box.file(f"/etc/ntier/sites/shop/{name}")
+        entry = box.file(f"/srv/shop/current/{name}")
         assert (entry.user, entry.group, entry.mode) == ("root", "shop", 0o640)
-    password = json.loads(box.file("/etc/ntier/sites/shop/settings.json").content_string)["database"]["password"]
+    password = json.loads(box.file("/srv/shop/current/settings.json").content_string)["database"]["password"]
     assert password in file.read_text()
     assert password not in box.check_output("journalctl --no-pager")
     assert password not in box.check_output("ps axww -o args")

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
-INVENTORY = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
 
 
 @pytest.fixture
-def broken(tmp_path):
+def broken(tmp_path, web_playbook):
     """Return a copy of the guestbook to break, and a function that has the playbook release it."""
     folder = tmp_path / "guestbook"
     shutil.copytree(PROJECT / "examples/guestbook", folder)
 
     def release(**site) -> str:
-        sites = yaml.safe_load((INVENTORY / "group_vars/all.yml").read_text())["ntier_sites"]
-        sites[0].update({"source": {"path": str(folder)}, **site})
-        variables = tmp_path / "sites.json"
-        variables.write_text(json.dumps({"ntier_sites": sites, "release_health_seconds": 8}))
-        done = subprocess.run(
-            ["ansible-playbook", "-i", str(INVENTORY), "ntier.django.web", "-e", f"@{variables}"],
-            cwd=PROJECT,
-            env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-            capture_output=True,
-            text=True,
-        )
+        def change(sites: list[dict]) -> None:
+            sites[0].update({"source": {"path": str(folder)}, **site})
+
+        done = web_playbook(change)
         assert done.returncode != 0, done.stdout
         return done.stdout + done.stderr
 
@@ -72,6 +61,11 @@ def settings_broken(folder: Path) -> dict:
     return {}
 
 
+def settings_misspelt(folder: Path) -> dict:
+    """Name a settings module that the project does not have; the code is as it was."""
+    return {"settings": "guestbook.nowhere"}
+
+
 def migration_broken(folder: Path) -> dict:
     """Divide by zero in the database."""
     (folder / "entries/migrations/0002_broken.py").write_text(
@@ -95,6 +89,7 @@ FAULTS = [
     (package_gone, "failed.", "no-such-package-as-this-one"),
     (wheel_broken, "failed.", "the crooked package says no"),
     (settings_broken, "check the project failed.", "No module named 'no_such_module'"),
+    (settings_misspelt, "check the project failed.", "No module named 'guestbook.nowhere'"),
     (migration_broken, "migrate failed.", "division by zero"),
     (application_broken, "activate", "the application does not start"),
 ]
