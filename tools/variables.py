@@ -45,8 +45,9 @@ leave them alone and set the variables of the roles instead.
 **the cluster's** means: the playbooks hand over what follows from inventory, sites and memory. The value after *alone*
 holds when the role is used by hand, without them.
 
-The playbooks count on the default ports of PostgreSQL, PgBouncer and memcached, and on PgBouncer's default address.
-Change `database_port`, `memcached_port`, `pooler_port` and `pooler_listen_address` only where you use a role alone.
+`web_port`, `database_port`, `memcached_port`, `pooler_port` and `pooler_listen_address` also reach those who connect
+there. Set them for all hosts, in `group_vars/all.yml`. `pooler_listen_address` has to be an address that the sites can
+connect to, so not `*`.
 """
 
 

@@ -127,8 +127,7 @@ class ActionModule(ActionBase):
             hosts = {name: addresses(variables["hostvars"][name]) for name in names}
             sites = self._plain(self._value("ntier_sites", variables) or [])
             providers = self._value("ntier_providers", variables)
-            # What is no number is a fault of the role's variable, and noted as that.
-            ports = {tier: port for tier, port in self._value("ntier_ports", variables).items() if str(port).isdecimal()}
+            ports = self._value("ntier_ports", variables)
         except AnsibleError as error:
             faults.add("the inventory", f"has a variable that can't be evaluated: {error.message}", "Correct it")
             return None

@@ -263,11 +263,10 @@ def _providers(providers: t.Mapping[str, t.Any], faults: Faults) -> dict[str, st
 def _ports(ports: t.Mapping[str, t.Any], faults: Faults) -> dict[str, int]:
     chosen = dict(PORTS)
     for tier, port in ports.items():
-        if port is None or port == "":
-            continue
-        if str(port).isdecimal() and 0 < int(port) < 65536:
-            chosen[tier] = int(port)
-        else:
+        if not re.fullmatch(r"-?\d+", str(port)):
+            continue  # not chosen; something else than a number is refused with the roles' variables
+        chosen[tier] = int(port)
+        if not 0 < chosen[tier] < 65536:
             role = "web" if tier == "media" else tier  # one nginx serves both
             faults.add(f"variable {role}_port", f"{shown(port)} is no TCP port", "Use a number from 1 to 65535")
     return chosen

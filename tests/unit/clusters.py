@@ -55,10 +55,10 @@ def with_addresses(groups):
     return {name: {"ansible_host": f"192.0.2.{number}"} for number, name in enumerate(groups["all"], 1)}
 
 
-def build(groups=ONE_BOX, hosts=None, sites=None, providers=None):
+def build(groups=ONE_BOX, hosts=None, sites=None, providers=None, ports=None):
     """Return the topology of tiers or groups; every host has an address unless *hosts* says otherwise."""
     groups = groups if "all" in groups else inventory(groups)
-    return topology.build(groups, {**with_addresses(groups), **(hosts or {})}, sites or [a_site()], providers)
+    return topology.build(groups, {**with_addresses(groups), **(hosts or {})}, sites or [a_site()], providers, ports)
 
 
 @functools.cache
@@ -88,6 +88,6 @@ def secrets_of(cluster):
     }
 
 
-def wired(cluster, host="box1", size=None):
+def wired(cluster, host="box1", size=None, pooler=None):
     """Return the roles' arguments on one host."""
-    return wiring.wire(cluster, secrets_of(cluster), host, size, source_directory="/inventory")
+    return wiring.wire(cluster, secrets_of(cluster), host, size, source_directory="/inventory", pooler=pooler)

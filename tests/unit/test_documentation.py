@@ -12,7 +12,7 @@ from clusters import ROOT, a_site, build, wired
 
 from ansible_collections.ntier.django.plugins.action.preflight import PUBLIC
 from ansible_collections.ntier.django.plugins.filter.sizing import size_in
-from ansible_collections.ntier.django.plugins.plugin_utils import plan, sites, sizing, topology, wiring
+from ansible_collections.ntier.django.plugins.plugin_utils import plan, sites, sizing, topology
 
 README = (ROOT / "README.md").read_text()
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
@@ -87,9 +87,9 @@ def test_the_example_sites_work():
 
 
 def test_every_environment_variable_is_listed():
-    site = wired(build(sites=[a_site()]))["web_sites"][0]
+    environment = wired(build(sites=[a_site()]))["release_sites"][0]["environment"]
     listed = re.findall(r"`([A-Z_]+)`", "".join(row[0] for row in rows(section(README, "### Environment variables"))))
-    assert sorted(listed) == sorted(wiring.site_environment(site))
+    assert sorted(listed) == sorted(environment)
 
 
 # --- what the README computes -------------------------------------------------------------------------------------

@@ -76,6 +76,15 @@ def test_every_kind_of_source_is_named_with_its_revision():
     assert "package c==1.2" in text
 
 
+def test_the_plan_shows_ports_that_the_user_chose():
+    ports = {"web": 8080, "media": 8080, "memcached": 11212, "database": 5433}
+    cluster = build(hosts={"box1": {"ansible_host": "192.0.2.11"}}, sites=three_sites(), ports=ports)
+    expected = ONE_BOX_PLAN.replace("11211", "11212").replace("5432", "5433")
+    expected = expected.replace(".11:80\n", ".11:8080\n").replace("port 80\n", "port 8080\n")
+    assert "\n".join(lines_of(cluster)) == expected
+    assert expected.count("8080") == 4
+
+
 def test_one_box_with_three_sites():
     assert (
         "\n".join(lines_of(build(hosts={"box1": {"ansible_host": "192.0.2.11"}}, sites=three_sites()))) == ONE_BOX_PLAN

@@ -32,15 +32,21 @@ PLAN = [
         ],
     }
 ]
-#: Both steps, as they pass.
-GOOD = [
-    {
-        "hosts": "all",
-        "gather_facts": False,
-        "vars_files": [str(ROOT / "playbooks/group_vars/all.yml")],
-        "tasks": [{"ntier.django.preflight": None, "run_once": True}, {"ntier.django.plan": None, "run_once": True}],
-    }
-]
+
+
+def both_steps(build):
+    """Return a play with both steps, as they pass; without *build* as the playbook plan runs them."""
+    return [
+        {
+            "hosts": "all",
+            "gather_facts": False,
+            "vars_files": [str(ROOT / "playbooks/group_vars/all.yml")],
+            "tasks": [
+                {"ntier.django.preflight": {"build": build}, "run_once": True},
+                {"ntier.django.plan": None, "run_once": True},
+            ],
+        }
+    ]
 
 
 def tiers(groups, **variables):
@@ -131,6 +137,8 @@ def all_runs():
                     "ntier_sites": [
                         a_site("blog", source={"path": "nowhere"}),
                         a_site("shop", source={"path": "../project", "directory": "x"}),
+                        a_site("diary", source={"git": "git@git.example.com:diary.git", "key_file": "keys/diary"}),
+                        a_site("polls", source={"git": "git@git.example.com:polls.git", "key_file": "hosts.yml"}),
                     ]
                 },
                 "inventory/group_vars/ntier_secrets.yml": {
@@ -143,8 +151,29 @@ def all_runs():
             tiers(ONE_BOX, ntier_memory_mb=300, ntier_cores=1),
             {"inventory/group_vars/all.yml": {"ntier_sites": [good_site()]}},
         ),
+        "faults without secrets": Run(
+            PREFLIGHT,
+            tiers(ONE_BOX),
+            {
+                "inventory/group_vars/all.yml": {
+                    "ntier_sites": [a_site(source={"path": "nowhere"})],
+                    "web_port": "http",
+                }
+            },
+        ),
+        "planned": Run(
+            both_steps(build=False),
+            tiers(FIGURE_2, ntier_memory_mb=2048, ntier_cores=2),
+            {"inventory/group_vars/all.yml": {"ntier_sites": [good_site()], "web_port": 8080, "database_port": 5433}},
+        ),
+        "checked": Run(
+            both_steps(build=True),
+            tiers(ONE_BOX, ntier_memory_mb=2048, ntier_cores=2),
+            {"inventory/group_vars/all.yml": {"ntier_sites": [good_site()]}},
+            ("--check",),
+        ),
         "good": Run(
-            GOOD,
+            both_steps(build=True),
             tiers(ONE_BOX, ntier_memory_mb=2048, ntier_cores=2),
             {
                 "inventory/group_vars/all.yml": {
@@ -180,17 +209,22 @@ FAULTS = {
         "group database: is empty: no host would keep the sites' rows. Put a host in it",
         "group load_balancer: is empty, and box1 and box2 are 2 web hosts. Put a host in it, or keep one web host.",
         "host box2, ansible_host: '10.0.0.300' is no address. Set ntier_address of box2",
-        "ntier_sites, site blog: has the unknown key 'setings'. Did you mean 'settings'.",
+        "ntier_sites, site blog: has the unknown key 'setings'. Did you mean 'settings'?",
         "ntier_sites, site blog: has no 'settings'. Name its settings module",
     ],
     "sources": [
         "ntier_sites, site blog: source.path is FOLDER/inventory/nowhere, which is no folder on this controller. Correct the path",
         "ntier_sites, site shop: source.directory 'x' is not in FOLDER/project. Name a folder inside it",
+        "ntier_sites, site diary: source.key_file is FOLDER/inventory/keys/diary, which is no file on this controller.",
         "The inventory draws figure 20-2 (the database on a host of its own)",
         "group retired: old1 shall leave",
         "file FOLDER/inventory/group_vars/ntier_secrets.yml: ntier_secrets.blog has no 'database_password'. Put it back",
         "file FOLDER/inventory/group_vars/ntier_secrets.yml: ntier_secrets.shop has no 'database_password'. Put it back",
         "file FOLDER/inventory/group_vars/ntier_secrets.yml: ntier_secrets.shop has no 'secret_key'. Put it back",
+    ],
+    "faults without secrets": [
+        "inventory/group_vars/all.yml:8: variable web_port: is 'http', a text. It has to be a whole number.",
+        "ntier_sites, site blog: source.path is FOLDER/inventory/nowhere, which is no folder on this controller.",
     ],
     "hosts": [
         "host box1: runs Ubuntu 20.04. ntier.django supports Debian 12 and 13 and Ubuntu 22.04 and 24.04.",
@@ -242,8 +276,26 @@ def test_preflight_makes_the_secrets_beside_the_inventory(runs):
     assert set(yaml.safe_load(path.read_text())["ntier_secrets"]) == {"blog"}
 
 
-def test_an_inventory_that_is_refused_gets_no_secrets(runs):
-    assert not (runs["inventory"].folder / "inventory/group_vars/ntier_secrets.yml").exists()
+@pytest.mark.parametrize("name", ["inventory", "faults without secrets", "planned", "checked"])
+def test_what_is_refused_planned_or_checked_makes_no_secrets(runs, name):
+    assert not (runs[name].folder / "inventory/group_vars/ntier_secrets.yml").exists()
+
+
+def test_secrets_are_not_added_to_while_there_are_faults(runs):
+    content = yaml.safe_load((runs["sources"].folder / "inventory/group_vars/ntier_secrets.yml").read_text())
+    assert content == {"ntier_secrets": {"blog": {"secret_key": "hunter2"}, "shop": {}}}
+
+
+def test_a_larger_figure_is_planned_with_the_users_ports(runs):
+    run = runs["planned"]
+    assert run.code == 0, run.text
+    assert "Figure 20-2" in run.text
+    assert "192.0.2.1:8080" in run.text
+    assert "192.0.2.2:5433" in run.text
+
+
+def test_check_mode_passes_without_secrets(runs):
+    assert runs["checked"].code == 0, runs["checked"].text
 
 
 # --- without a run ------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What a release is made of, which one is needed, and which may go. No network, no uv: the programs are stand-ins."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ SITE = {
     "python": "python3",
     "requirements": "",
     "packages": [],
+    "configuration": "c0ffee",
     "health_url": "http://blog.example.com/",
 }
 
@@ -32,6 +34,7 @@ SITE = {
         {"python": "3.13"},
         {"requirements": "requirements/live.txt"},
         {"packages": ["sentry-sdk"]},
+        {"configuration": "decaf"},
     ],
 )
 def test_a_release_is_made_anew_when_what_goes_into_it_changes(change):
@@ -39,7 +42,7 @@ def test_a_release_is_made_anew_when_what_goes_into_it_changes(change):
 
 
 @pytest.mark.parametrize("change", [{"health_url": "http://x/"}, {"name": "other"}, {"settings": "blog.live"}])
-def test_a_release_stays_when_only_the_configuration_changes(change):
+def test_a_release_stays_when_something_changes_that_it_does_not_contain(change):
     assert releases.inputs_digest({**SITE, **change}) == releases.inputs_digest(SITE)
 
 
@@ -180,13 +183,107 @@ def test_git_is_asked_for_branches_and_annotated_tags(tmp_path):
     one = git("rev-parse", "HEAD")
     git("commit", "-q", "--allow-empty", "-m", "two")
     source = {"location": str(tmp_path)}
-    assert release_state.ask_git({**source, "version": "v1"}) == (one, None)
-    assert release_state.ask_git({**source, "version": "main"}) == (git("rev-parse", "HEAD"), None)
-    assert release_state.ask_git({**source, "version": "HEAD"}) == (git("rev-parse", "HEAD"), None)
-    assert release_state.ask_git({**source, "version": "v2"}) == (None, "it has no branch, tag or commit 'v2'")
-    commit, error = release_state.ask_git({"location": str(tmp_path / "nowhere"), "version": "main"})
+    assert release_state.ask_git({**source, "version": "v1"}, None) == (one, None)
+    assert release_state.ask_git({**source, "version": "main"}, None) == (git("rev-parse", "HEAD"), None)
+    assert release_state.ask_git({**source, "version": "HEAD"}, None) == (git("rev-parse", "HEAD"), None)
+    assert release_state.ask_git({**source, "version": "v2"}, None) == (None, "it has no branch, tag or commit 'v2'")
+    commit, error = release_state.ask_git({"location": str(tmp_path / "nowhere"), "version": "main"}, None)
     assert commit is None
     assert "nowhere" in error
+
+
+class Exit(Exception):
+    """The end of a module, with what it says."""
+
+
+@pytest.fixture
+def state_module(tmp_path, monkeypatch):
+    """Return a function that runs release_state over the sites below a folder."""
+
+    def run(*sites, check_mode=False, **params):
+        class Module:
+            def __init__(self, **_spec):
+                self.check_mode = check_mode
+                self.params = {"sites": list(sites), "home": str(tmp_path), "uv": "/nowhere/uv", "keep": 3, **params}
+
+            def exit_json(self, **result):
+                raise Exit(result)
+
+            fail_json = exit_json
+
+        monkeypatch.setattr(release_state, "AnsibleModule", Module)
+        with pytest.raises(Exit) as end:
+            release_state.main()
+        return end.value.args[0]
+
+    return run
+
+
+def make_live(folder, *names, inputs):
+    """Make releases of a site; the last one is live, with these inputs."""
+    make_releases(folder, *names, live=names[-1])
+    (folder / "releases" / names[-1] / releases.RECORD).write_text(json.dumps({"inputs": inputs}))
+
+
+def test_a_site_whose_inputs_are_live_needs_no_release(state_module, tmp_path):
+    make_live(tmp_path / "blog", "1", "2", inputs=releases.inputs_digest(SITE))
+    found = state_module(SITE)
+    assert (found["build"], found["remove"], found["changed"]) == ([], [], False)
+
+
+def test_a_changed_configuration_needs_a_release(state_module, tmp_path):
+    make_live(tmp_path / "blog", "1", "2", inputs=releases.inputs_digest(SITE))
+    changed = {**SITE, "configuration": "decaf"}
+    (entry,) = state_module(changed)["build"]
+    assert entry["live"] == "2"
+    assert entry["inputs"] == releases.inputs_digest(changed)
+    assert entry["release"].endswith("-abc")
+
+
+@pytest.mark.parametrize(
+    ("configuration", "gone"), [("c0ffee", ["1"]), ("decaf", ["1", "2"])], ids=["unchanged", "about to be built"]
+)
+def test_a_release_that_is_about_to_be_built_counts_among_those_that_stay(state_module, tmp_path, configuration, gone):
+    make_live(tmp_path / "blog", "1", "2", "3", "4", inputs=releases.inputs_digest(SITE))
+    found = state_module({**SITE, "configuration": configuration})
+    assert found["remove"] == [str(tmp_path / "blog/releases" / name) for name in gone]
+
+
+def test_after_a_release_an_unchanged_run_removes_nothing(state_module, tmp_path):
+    folder = tmp_path / "blog"
+    make_live(folder, "1", "2", "3", inputs="old")
+    for path in state_module(SITE)["remove"]:
+        shutil.rmtree(path)
+    (folder / "current").unlink()
+    make_live(folder, "4", inputs=releases.inputs_digest(SITE))
+    found = state_module(SITE)
+    assert (found["build"], found["remove"]) == ([], [])
+    assert sorted(path.name for path in (folder / "releases").iterdir()) == ["2", "3", "4"]
+
+
+@pytest.mark.parametrize(("key_file", "expected"), [("/keys/blog", "/etc/ntier/keys/blog"), ("", None)])
+def test_the_host_reads_the_key_that_it_got_not_the_one_of_the_controller(
+    state_module, monkeypatch, key_file, expected
+):
+    asked = []
+    monkeypatch.setattr(release_state, "ask_git", lambda source, key: asked.append(key) or ("f" * 40, None))
+    source = {"kind": "git", "location": "git@git.example.com:blog.git", "version": "main", "key_file": key_file}
+    (entry,) = state_module({**SITE, "source": source})["build"]
+    assert asked == [expected]
+    assert entry["revision"] == "f" * 40
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_source_without_an_answer_fails_the_run_but_not_check_mode(state_module, monkeypatch, check_mode):
+    monkeypatch.setattr(release_state, "ask_git", lambda _source, _key: (None, "git is not installed yet"))
+    source = {"kind": "git", "location": "https://git.example.com/blog.git", "version": "main", "key_file": ""}
+    found = state_module({**SITE, "source": source}, check_mode=check_mode)
+    if check_mode:
+        assert found["build"][0]["revision"] == "unknown"
+    else:
+        assert found["msg"].startswith(
+            "site blog: its source https://git.example.com/blog.git can't be fetched: git is"
+        )
 
 
 def test_a_deploy_key_is_used_alone_and_nobody_is_asked():

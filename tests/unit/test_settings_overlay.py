@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import pwd
 import runpy
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from unittest import mock
 import pytest
 from clusters import ROOT, a_site, build, wired
 
-from ansible_collections.ntier.django.plugins.plugin_utils.wiring import site_settings
+from ansible_collections.ntier.django.plugins.plugin_utils.wiring import environment_file
 
 FILES = ROOT / "roles/web/files"
 POSTGRES = "django.db.backends.postgresql"
@@ -23,10 +24,15 @@ class Host:
 
     def __init__(self, folder, settings="", site=None, **values):
         self.folder = folder
-        self.project = folder / "release/project"
+        self.release = folder / "release"
+        self.project = self.release / "project"
         self.python = shutil.copytree(FILES, folder / "python")
         cluster = build(sites=[a_site("blog", settings="mysite.settings", **(site or {}))])
-        self.values = {**site_settings(wired(cluster)["web_sites"][0]), "static_root": str(folder / "static"), **values}
+        self.values = {
+            **wired(cluster)["release_sites"][0]["runtime"],
+            "static_root": str(folder / "static"),
+            **values,
+        }
         self.configure()
         self.write("mysite/__init__.py", "")
         self.write("mysite/settings.py", settings)
@@ -35,16 +41,15 @@ class Host:
             "PYTHONPATH": f"{self.python}:{self.project}",
             "DJANGO_SETTINGS_MODULE": "ntier_settings",
             "NTIER_SITE": "blog",
-            "NTIER_SITES": str(folder / "sites"),
-            "NTIER_HOME": str(folder / "home"),
-            "NTIER_RELEASE": str(folder / "release"),
+            "NTIER_RELEASE": str(self.release),
         }
 
-    def configure(self, **values):
-        """Write the site's settings.json."""
-        path = self.folder / "sites/blog/settings.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({**self.values, **values}))
+    def configure(self, release=None, **values):
+        """Write the settings.json of a release; return the release's folder."""
+        folder = self.folder / release if release else self.release
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "settings.json").write_text(json.dumps({**self.values, **values}))
+        return folder
 
     def write(self, name, text):
         path = self.project / name
@@ -145,12 +150,37 @@ def test_a_project_that_reads_the_environment_finds_it_there(host):
 
 def test_a_process_keeps_the_release_that_is_live_when_it_starts(host):
     machine = host("import os\nRELEASE = os.environ['NTIER_RELEASE']\n")
-    release = machine.folder / "home/blog/releases/1"
-    release.mkdir(parents=True)
-    (machine.folder / "home/blog/current").symlink_to("releases/1")
-    assert machine.settings()["RELEASE"] == str(machine.folder / "release")
-    del machine.environment["NTIER_RELEASE"]
-    assert machine.settings()["RELEASE"] == str(release)
+    live = machine.configure("live", secret_key="of the live one")
+    links = {"/srv/blog/current": str(live)}
+    real = os.path.realpath
+    with mock.patch("os.path.realpath", lambda path, **more: links.get(path) or real(path, **more)):
+        found = machine.settings()
+        assert (found["RELEASE"], found["SECRET_KEY"]) == (str(machine.release), "key-blog")
+        del machine.environment["NTIER_RELEASE"]
+        found = machine.settings()
+        assert (found["RELEASE"], found["SECRET_KEY"]) == (str(live), "of the live one")
+
+
+def test_every_release_has_settings_of_its_own(host):
+    machine = host()
+    other = machine.configure("other", secret_key="of the other one", prefix="/new")
+    found = machine.settings(NTIER_RELEASE=str(other))
+    assert (found["SECRET_KEY"], found["STATIC_URL"]) == ("of the other one", "/new/static/")
+    assert machine.settings()["SECRET_KEY"] == "key-blog"
+
+
+def test_settings_of_another_place_may_be_tried_with_the_same_release(host):
+    machine = host("import os\nRELEASE = os.environ['NTIER_RELEASE']\n")
+    path = machine.configure("elsewhere", secret_key="of elsewhere") / "settings.json"
+    found = machine.settings(NTIER_SETTINGS=str(path))
+    assert (found["SECRET_KEY"], found["RELEASE"]) == ("of elsewhere", str(machine.release))
+
+
+def test_a_release_without_settings_does_not_start_with_those_of_another(host):
+    machine = host()
+    (machine.folder / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"empty/settings\.json"):
+        machine.settings(NTIER_RELEASE=str(machine.folder / "empty"))
 
 
 # --- hosts --------------------------------------------------------------------------------------------------------
@@ -310,8 +340,7 @@ def test_two_releases_share_the_folder_and_each_finds_its_own_files(host):
     found = []
     for release in ("one", "two"):
         machine.write("mysite/static/mysite/logo.svg", f"<svg id='{release}'/>")
-        folder = machine.folder / release
-        folder.mkdir()
+        folder = machine.configure(release)
         machine.run("-m", "django", "collectstatic", "--noinput", "--verbosity", "0", NTIER_RELEASE=str(folder))
         found.append(json.loads((folder / "staticfiles.json").read_text())["paths"]["mysite/logo.svg"])
     assert found[0] != found[1]
@@ -388,6 +417,7 @@ urlpatterns = [path("hello/", lambda request: HttpResponse(f"{request.is_secure(
 """
 WSGI = """
 import os
+import pwd
 from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")
 inner = get_wsgi_application()
@@ -436,10 +466,11 @@ def test_a_project_without_an_application_has_djangos(host):
 
 
 def gunicorn_of(machine, monkeypatch):
-    """Return the settings that gunicorn reads, in a virtual environment of a release."""
+    """Return the settings that gunicorn reads, in a virtual environment of a release; it is told of no release."""
     for name, value in machine.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "prefix", str(machine.folder / "release/venv"))
+        if name != "NTIER_RELEASE":
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "prefix", str(machine.release / "venv"))
     path = FILES / "gunicorn.conf.py"
     values = {}
     exec(compile(path.read_text(), path, "exec"), values)
@@ -448,7 +479,8 @@ def gunicorn_of(machine, monkeypatch):
 
 def test_gunicorn_gets_the_figures_of_its_site(host, monkeypatch):
     machine = host(workers=7, threads=3, timeout_seconds=20)
-    monkeypatch.setenv("NTIER_RELEASE", "/an/older/one")
+    older = machine.configure("older", workers=1, threads=1)
+    monkeypatch.setenv("NTIER_RELEASE", str(older))
     found = gunicorn_of(machine, monkeypatch)
     assert (found["workers"], found["threads"]) == (7, 3)
     assert (found["timeout"], found["graceful_timeout"]) == (20, 20)
@@ -459,3 +491,109 @@ def test_gunicorn_gets_the_figures_of_its_site(host, monkeypatch):
 
 def test_gunicorn_stops_before_systemd_loses_its_patience(host, monkeypatch):
     assert gunicorn_of(host(timeout_seconds=600), monkeypatch)["graceful_timeout"] < 45
+
+
+# --- ntier-manage -------------------------------------------------------------------------------------------------
+
+
+class Command:
+    """ntier-manage on a folder that stands for /srv, up to the moment at which it becomes the command."""
+
+    def __init__(self, home, monkeypatch):
+        self.home, self.monkeypatch = home, monkeypatch
+        self.program = runpy.run_path(str(FILES / "ntier-manage"))["main"]
+        self.monkeypatch.setitem(self.program.__globals__, "HOME", str(home))
+        user = pwd.struct_passwd(("blog", "x", 1234, 1234, "", "/", "/bin/sh"))
+        self.monkeypatch.setattr(pwd, "getpwnam", {"blog": user}.__getitem__)
+        self.monkeypatch.setattr(os, "geteuid", lambda: 1234)
+        self.monkeypatch.setattr(os, "chdir", lambda _path: None)
+        self.monkeypatch.setattr(os, "umask", lambda _mask: 0)
+
+    def release(self, name, **environment):
+        folder = self.home / "blog/releases" / name
+        (folder / "venv/bin").mkdir(parents=True)
+        (folder / "venv/bin/python").touch()
+        (folder / "environment").write_text(environment_file(environment))
+        return folder
+
+    def run(self, *arguments):
+        """Return the command and its environment."""
+        found = []
+        self.monkeypatch.setattr(os, "execve", lambda *command: found.extend(command))
+        self.monkeypatch.setattr(sys, "argv", ["ntier-manage", *arguments])
+        self.program()
+        return found
+
+
+@pytest.fixture
+def manage(tmp_path, monkeypatch):
+    """Return ntier-manage on a host with two releases of one site, the second one live."""
+    command = Command(tmp_path, monkeypatch)
+    (tmp_path / "media").mkdir()
+    command.release("1", GREETING="old", NTIER_SITE="blog")
+    command.release("2", GREETING="new", NTIER_SITE="blog", LANG="de_DE.UTF-8")
+    (tmp_path / "blog/current").symlink_to("releases/2")
+    return command
+
+
+@pytest.mark.parametrize(("options", "release", "greeting"), [((), "2", "new"), (("--release", "1"), "1", "old")])
+def test_a_command_runs_in_the_environment_of_its_release(manage, options, release, greeting):
+    python, command, environment = manage.run(*options, "blog", "migrate", "--noinput")
+    folder = manage.home / "blog/releases" / release
+    assert python == f"{folder}/venv/bin/python"
+    assert command == [python, "-m", "django", "migrate", "--noinput"]
+    assert environment["GREETING"] == greeting
+    assert environment["NTIER_RELEASE"] == str(folder)
+    assert environment["PYTHONPATH"] == f"/etc/ntier/python:{folder}/project"
+    assert environment["HOME"] == "/var/lib/django/blog"
+
+
+def test_a_command_has_the_sites_variables_and_few_of_the_callers(manage, monkeypatch):
+    for name, value in {"LANG": "C", "TERM": "vt100", "SECRET": "x", "DJANGO_SUPERUSER_PASSWORD": "pw"}.items():
+        monkeypatch.setenv(name, value)
+    environment = manage.run("blog", "check")[2]
+    assert environment["LANG"] == "de_DE.UTF-8"
+    assert environment["TERM"] == "vt100"
+    assert environment["DJANGO_SUPERUSER_PASSWORD"] == "pw"
+    assert "SECRET" not in environment
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("shop", "check"), "there is no site shop on this host; there are: blog"),
+        (("media", "check"), "there is no site media on this host; there are: blog"),
+        (("--release", "3", "blog", "check"), "site blog has no release 3 on this host"),
+    ],
+)
+def test_what_is_not_there_is_named(manage, capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        manage.run(*arguments)
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["environment", "venv/bin/python"])
+def test_a_release_that_is_not_whole_is_none(manage, capsys, missing):
+    (manage.home / "blog/releases/2" / missing).unlink()
+    with pytest.raises(SystemExit):
+        manage.run("blog", "check")
+    assert "site blog has no release that is live on this host" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", ["blog", "blog/releases/2/environment"])
+def test_somebody_who_may_not_read_the_site_is_told_to_be_root(manage, capsys, monkeypatch, closed):
+    """Root may read everything, so the refusal of the kernel is played."""
+    path = str(manage.home / closed)
+    access, is_folder, opened = os.access, os.path.isdir, open
+
+    def open_closed(name, *more, **options):
+        if str(name).startswith(path):
+            raise PermissionError(13, "Permission denied", str(name))
+        return opened(name, *more, **options)
+
+    monkeypatch.setattr(os, "access", lambda name, mode: str(name) != path and access(name, mode))
+    monkeypatch.setattr(os.path, "isdir", lambda name: not str(name).startswith(f"{path}/") and is_folder(name))
+    monkeypatch.setitem(manage.program.__globals__, "open", open_closed)
+    with pytest.raises(SystemExit):
+        manage.run("blog", "check")
+    assert "run it as root or as blog, with sudo" in capsys.readouterr().err

@@ -111,6 +111,13 @@ def test_a_database_user_of_its_own():
     assert normal(a_site(database=database))[0]["database"] == database
 
 
+@pytest.mark.parametrize(
+    "name", ["SECRET_KEY", "DATABASE_URL", "DEBUG", "PYTHONHASHSEED", "MY_NTIER_SITE", "ntier_site"]
+)
+def test_every_other_variable_of_the_environment_is_the_users(name):
+    assert normal(a_site(environment={name: "x"}))[0]["environment"] == {name: "x"}
+
+
 @pytest.mark.parametrize("value", ["", 'say "hi"', "50 %", "$HOME", "back\\slash", "tab\there", 5, 1.5, True])
 def test_a_value_of_the_environment(value):
     assert normal(a_site(environment={"GREETING": value}))[0]["environment"] == {"GREETING": value}
@@ -139,11 +146,11 @@ def test_a_site_without_a_required_key_is_refused(key, fix, empty):
 @pytest.mark.parametrize(
     ("key", "fix"),
     [
-        ("domain", "Did you mean 'domains'."),
-        ("setting", "Did you mean 'settings'."),
+        ("domain", "Did you mean 'domains'?"),
+        ("setting", "Did you mean 'settings'?"),
         ("timeout", "A site has the keys"),
-        ("enviroment", "Did you mean 'environment'."),
-        ("upload_limit", "Did you mean 'upload_limit_mb'."),
+        ("enviroment", "Did you mean 'environment'?"),
+        ("upload_limit", "Did you mean 'upload_limit_mb'?"),
         ("color", "A site has the keys name, domains, source"),
     ],
 )
@@ -151,6 +158,7 @@ def test_an_unknown_key_is_refused(key, fix):
     (fault,) = faults_of(a_site(**{key: "x"}))
     assert fault.startswith(f"ntier_sites, site blog: has the unknown key '{key}'. ")
     assert fix in fault
+    assert not fault.endswith("?.")
 
 
 @pytest.mark.parametrize("key", [key for key, (_types, default) in sites.SITE_KEYS.items() if default is not ...])
@@ -243,6 +251,12 @@ def test_something_else_than_a_list_of_sites_is_refused(value, what):
         ({"environment": {"A B": "x"}}, "environment has 'A B', which is no variable name", "Use letters"),
         ({"environment": {"1A": "x"}}, "environment has '1A'", "Use letters"),
         ({"environment": {5: "x"}}, "environment has 5", "Use letters"),
+        ({"environment": {"NTIER_SITE": "x"}}, "environment sets NTIER_SITE, which is how", "Leave it out"),
+        ({"environment": {"NTIER_RELEASE": "x"}}, "environment sets NTIER_RELEASE, which is how", "Leave it out"),
+        ({"environment": {"NTIER_SETTINGS": "x"}}, "environment sets NTIER_SETTINGS, which is how", "Leave it out"),
+        ({"environment": {"DJANGO_SETTINGS_MODULE": "x"}}, "environment sets DJANGO_SETTINGS_MODULE", "Leave it out"),
+        ({"environment": {"PYTHONPATH": "/x"}}, "environment sets PYTHONPATH", "Leave it out"),
+        ({"environment": {"SCRIPT_NAME": "/x"}}, "environment sets SCRIPT_NAME", "Leave it out"),
         ({"environment": {"A": None}}, "environment A is None", "one line of text"),
         ({"environment": {"A": ["x"]}}, "environment A is ['x']", "one line of text"),
         ({"environment": {"A": {"x": 1}}}, "environment A is {'x': 1}", "one line of text"),

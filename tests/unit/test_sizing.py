@@ -178,6 +178,18 @@ def test_buffers_stay_below_the_share():
             assert database["max_wal_size_mb"] >= 512
 
 
+def test_a_quarter_of_the_connections_may_sort_in_a_quarter_of_the_share():
+    for tiers in (("database",), BOX):
+        for web_hosts in (1, 12):
+            for size in sizes(tiers, web_hosts=web_hosts).values():
+                database = size["database"]
+                each = database["memory_mb"] // database["max_connections"]
+                assert database["work_mem_mb"] == min(64, max(2, each))
+                assert database["work_mem_mb"] * database["max_connections"] <= max(
+                    database["memory_mb"], 2 * database["max_connections"]
+                )
+
+
 def test_a_host_of_its_own_leaves_more_of_the_memory_to_the_page_cache():
     alone = size_host(8192, 4, ["database"])["database"]
     assert alone["shared_buffers_mb"] < 0.35 * alone["memory_mb"]

@@ -11,7 +11,7 @@ from ansible.template import Templar, generate_ansible_template_vars, trust_as_t
 from clusters import ROOT, build, three_sites, wired
 
 from ansible_collections.ntier.django.plugins.plugin_utils.sizing import size_host
-from ansible_collections.ntier.django.plugins.plugin_utils.wiring import site_environment, site_settings
+from ansible_collections.ntier.django.plugins.plugin_utils.wiring import environment_file
 
 FACTS = {
     "Debian 12": {"distribution": "Debian", "distribution_major_version": "12", "distribution_version": "12.9"},
@@ -22,14 +22,14 @@ FACTS = {
 TEMPLATES = sorted(f"{path.parents[1].name}/{path.name}" for path in ROOT.glob("roles/*/templates/*"))
 SIZE = size_host(4096, 2, ("web", "media", "memcached", "database"), sites=3)
 WIRING = wired(build(sites=three_sites()), size=SIZE)
-BLOG, SHOP, DIARY = WIRING["web_sites"]
+BLOG, SHOP, DIARY = WIRING["release_sites"]
 #: What the tasks loop over.
 ITEMS = {
-    "web/environment.j2": {"__web_item": ["diary", "environment"]},
-    "web/settings.json.j2": {"__web_item": ["shop", "settings.json"]},
+    "release/environment.j2": {"__release_site": {"name": "diary"}},
+    "release/settings.json.j2": {"__release_site": {"name": "shop"}},
 }
 #: Formats that know no comment.
-WITHOUT_COMMENT = ("web/settings.json.j2", "pooler/ntier-users.txt.j2")
+WITHOUT_COMMENT = ("release/settings.json.j2", "pooler/ntier-users.txt.j2")
 TESTED = set()
 
 
@@ -108,7 +108,7 @@ def test_every_template_has_a_test_of_its_content():
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_no_secret_stands_in_a_file_that_everybody_may_read(template):
-    if template not in ("web/environment.j2", *WITHOUT_COMMENT):
+    if template not in ("release/environment.j2", *WITHOUT_COMMENT):
         assert not re.search(r"password-|key-(blog|shop|diary)", render(template))
 
 
@@ -161,10 +161,23 @@ def test_postgresql_reads_our_hba_file_of_the_version_that_the_system_packages(s
 
 
 def test_the_users_own_settings_of_postgresql_come_last_and_are_quoted():
-    own = {"work_mem": "9MB", "log_line_prefix": "it's %m ", "jit": False, "max_parallel_workers": 3}
+    own = {
+        "work_mem": "9MB",
+        "log_line_prefix": "it's %m ",
+        "jit": False,
+        "max_parallel_workers": 3,
+        "archive_command": "printf '%s\\n' %p",
+        "search_path": "",
+    }
     text = render("database/postgresql.conf.j2", database_settings=own)
-    lines = ["work_mem = '9MB'", "log_line_prefix = 'it''s %m '", "jit = 'False'", "max_parallel_workers = '3'"]
-    assert text.splitlines()[-4:] == lines
+    assert text.splitlines()[-6:] == [
+        "work_mem = '9MB'",
+        "log_line_prefix = 'it''s %m '",
+        "jit = 'False'",
+        "max_parallel_workers = '3'",
+        "archive_command = 'printf ''%s\\\\n'' %p'",
+        "search_path = ''",
+    ]
 
 
 @of("database/pg_hba.conf.j2")
@@ -230,6 +243,8 @@ def test_memcached_listens_where_it_is_told_with_the_memory_that_it_got():
         "-U": "0",
     }
     assert "LimitNOFILE=2112" in lines
+    assert lines.index("[Unit]") < lines.index("StartLimitIntervalSec=0") < lines.index("[Service]")
+    assert {"Restart=on-failure", "RestartSec=1"} <= set(lines[lines.index("[Service]") :])
 
 
 # --- web: units and files of a site -------------------------------------------------------------------------------
@@ -240,7 +255,7 @@ def test_the_unit_of_a_site_runs_as_the_site_and_reads_its_release():
     lines = render("web/django@.service.j2").splitlines()
     for line in (
         "User=%i",
-        "EnvironmentFile=/etc/ntier/sites/%i/environment",
+        "EnvironmentFile=/srv/%i/current/environment",
         "ExecStart=/srv/%i/current/venv/bin/gunicorn --config /etc/ntier/gunicorn.conf.py ntier_wsgi:application",
         "ReadWritePaths=-/srv/media/%i",
         "ProtectSystem=strict",
@@ -270,15 +285,22 @@ def test_sections_of_a_unit_stand_in_the_usual_order():
         assert [line for line in render(template).splitlines() if line.startswith("[")] == sections
 
 
-@of("web/settings.json.j2")
-def test_the_overlay_reads_what_the_wiring_says():
-    assert json.loads(render("web/settings.json.j2")) == site_settings(SHOP)
+# --- release ------------------------------------------------------------------------------------------------------
 
 
-@of("web/environment.j2")
-def test_the_environment_has_a_line_for_each_variable():
-    lines = [line for line in render("web/environment.j2").splitlines() if line and not line.startswith("#")]
-    assert [line.split("=")[0] for line in lines] == list(site_environment(DIARY))
+@of("release/settings.json.j2")
+def test_a_release_has_the_settings_that_the_wiring_says():
+    found = json.loads(render("release/settings.json.j2"))
+    assert found == SHOP["runtime"]
+    assert (found["name"], found["prefix"], found["secret_key"]) == ("shop", "/shop", "key-shop")
+
+
+@of("release/environment.j2")
+def test_the_environment_of_a_release_has_a_line_for_each_variable():
+    text = render("release/environment.j2")
+    assert text.split("\n", 3)[3].rstrip("\n") == environment_file(DIARY["environment"]).rstrip("\n")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert [line.split("=")[0] for line in lines] == list(DIARY["environment"])
     assert 'GREETING="Good \\"day\\", $HOME \\\\ 100 %"' in lines
 
 
@@ -339,10 +361,50 @@ def test_nginx_tells_the_site_who_asks_and_believes_no_visitor():
     for header in (
         "Host $http_host",
         "X-Forwarded-For $remote_addr",
-        "X-Forwarded-Proto $scheme",
+        "X-Forwarded-Proto $ntier_scheme",
         "X-Real-IP $remote_addr",
     ):
         assert f"proxy_set_header {header};" in place
+
+
+def blocks_of(text, kind):
+    """Return what stands between the braces of the blocks whose first line begins so, one line each."""
+    blocks = re.findall(rf"^{re.escape(kind)} {{\n(.*?)^}}", text, flags=re.MULTILINE | re.DOTALL)
+    return [[line.strip() for line in block.splitlines()] for block in blocks]
+
+
+SCHEME = 'map "$ntier_proxied $http_x_forwarded_proto" $ntier_scheme'
+
+
+def test_without_a_trusted_proxy_nginx_believes_nobody():
+    text = render("web/nginx.conf.j2")
+    assert blocks_of(text, "geo $realip_remote_addr $ntier_proxied") == [["default 0;"]]
+    assert blocks_of(text, SCHEME) == [['"1 https" https;', "default $scheme;"]]
+    assert "real_ip" not in text
+
+
+def test_nginx_believes_the_proxies_that_it_is_told_and_nobody_else():
+    proxies = ["198.51.100.7", "198.51.100.64/26", "2001:db8::/32"]
+    text = render("web/nginx.conf.j2", web_trusted_proxies=proxies)
+    known = [f"{proxy} 1;" for proxy in proxies]
+    assert blocks_of(text, "geo $realip_remote_addr $ntier_proxied") == [["default 0;", *known]]
+    assert blocks_of(text, SCHEME) == [['"1 https" https;', "default $scheme;"]]
+    for name, block in servers(text).items():
+        expected = [] if name == "_" else [*(f"set_real_ip_from {proxy};" for proxy in proxies)]
+        assert re.findall(r"^    (set_real_ip_from .*)", block, flags=re.MULTILINE) == expected
+        assert ("real_ip_header X-Forwarded-For;" in block) == (name != "_")
+        assert ("real_ip_recursive on;" in block) == (name != "_")
+    for name, block in servers(text).items():
+        for match, place in locations(block).items():
+            if "proxy_pass" in place:
+                assert "proxy_set_header X-Forwarded-Proto $ntier_scheme;" in place, (name, match)
+                assert "proxy_set_header X-Forwarded-For $remote_addr;" in place, (name, match)
+
+
+def test_pages_over_https_and_http_are_kept_apart_in_the_cache():
+    text = render("web/nginx.conf.j2", web_trusted_proxies=["198.51.100.7"])
+    assert "proxy_cache_key $ntier_scheme$host$request_uri;" in text
+    assert not re.search(r"\$scheme\b", text.replace("default $scheme;", ""))
 
 
 def test_only_the_site_that_wants_it_is_answered_from_the_cache():

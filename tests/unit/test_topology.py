@@ -134,6 +134,43 @@ def test_without_memcached_nobody_talks_to_it():
     assert ways(build({**ONE_BOX, "memcached": []})) == [("web", "media", 80), ("web", "database", 5432)]
 
 
+PORTS = {"web": 8080, "media": 8080, "memcached": 11212, "database": 5433}
+
+
+@pytest.mark.parametrize("name", ["1-single-box", "4-load-balanced"])
+def test_ports_that_the_user_chose_reach_endpoints_and_flows(name):
+    cluster = shipped(name)
+    groups = {tier: entry["hosts"] for tier, entry in cluster["tiers"].items()}
+    found = build(groups, ports=PORTS)
+    ports = {tier: {endpoint["port"] for endpoint in found["endpoints"][tier]} for tier in PORTS}
+    assert ports == {tier: {port} for tier, port in PORTS.items()}
+    assert ways(found) == [(source, target, PORTS[target]) for source, target, _port in ways(cluster)]
+    assert {endpoint["port"] for endpoint in found["endpoints"]["load_balancer"]} <= {80}
+
+
+def test_a_port_that_is_not_chosen_is_the_usual_one():
+    assert build(ports={"web": "", "database": None, "memcached": "11212"})["endpoints"] == {
+        **build()["endpoints"],
+        "memcached": [{"host": "box1", "address": "127.0.0.1", "port": 11212}],
+    }
+
+
+@pytest.mark.parametrize("port", ["http", 80.5, True, [80], {"x": 1}])
+def test_a_port_that_is_no_number_is_left_to_the_check_of_the_roles_variables(port):
+    assert build(ports={"database": port}) == build()
+
+
+@pytest.mark.parametrize("port", [0, 65536, -1, "65536"])
+@pytest.mark.parametrize(("tier", "name"), [("database", "database_port"), ("media", "web_port")])
+def test_a_port_that_is_none_is_refused(tier, name, port):
+    assert faults_of(ports={tier: port}) == [f"variable {name}: {port!r} is no TCP port. Use a number from 1 to 65535."]
+
+
+def test_the_filter_hands_ports_over():
+    hosts = {"box1": {"ansible_host": "192.0.2.1"}}
+    assert topology_filter(inventory(ONE_BOX), hosts, [clusters.a_site()], {}, PORTS) == build(ports=PORTS)
+
+
 def test_flows_of_a_balanced_cluster_name_who_talks_to_whom():
     cluster = build(FIGURE_4)
     assert ways(cluster) == [
@@ -323,11 +360,11 @@ def test_a_tier_without_a_choice_has_the_default_software():
 @pytest.mark.parametrize(
     ("tier", "choice", "fix"),
     [
-        ("database", "postgres", "Did you mean 'postgresql'"),
+        ("database", "postgres", "Did you mean 'postgresql'?"),
         ("database", "mysql", "Use postgresql"),
         ("web", "apache", "Use nginx_gunicorn"),
         ("load_balancer", 5, "Use haproxy"),
-        ("media", ["nginx"], "Did you mean 'nginx'"),
+        ("media", ["nginx"], "Did you mean 'nginx'?"),
     ],
 )
 def test_an_unknown_provider_is_refused(tier, choice, fix):
