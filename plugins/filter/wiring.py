@@ -6,18 +6,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pathlib
 import typing as t
 
 from ansible_collections.ntier.django.plugins.plugin_utils import sources
 from ansible_collections.ntier.django.plugins.plugin_utils import wiring as wires
+
+OVERLAY = pathlib.Path(__file__).resolve().parents[2] / "roles/release/files/overlay"
 
 
 def with_revisions(sites: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
     """Return release sites as the module C(release_state) compares them: without secrets.
 
     C(source.revision) is set where the controller knows it: content of a folder, version of a package. C(configuration)
-    stands for settings and environment, which are part of a release as its code is.
+    stands for settings, environment and the collection's own settings overlay, which are part of a release as its code is.
     """
+    overlay = sources.digest(str(OVERLAY))
     result = []
     for site in sites:
         source = dict(site["source"])
@@ -25,7 +29,7 @@ def with_revisions(sites: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t
             source["revision"] = sources.digest(source["location"])
         elif source["kind"] == "package":
             source["revision"] = source["location"].split("==")[1]
-        content = json.dumps([site.get("runtime"), site.get("environment")], sort_keys=True, default=dict)
+        content = json.dumps([site.get("runtime"), site.get("environment"), overlay], sort_keys=True, default=dict)
         configuration = hashlib.sha256(content.encode()).hexdigest()[:16]
         public = {key: value for key, value in site.items() if key not in ("runtime", "environment")}
         result.append({**public, "source": source, "configuration": configuration})

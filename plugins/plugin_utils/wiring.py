@@ -129,7 +129,7 @@ def _runtime(
     web: t.Mapping[str, t.Any],
     pooler: t.Mapping[str, t.Any],
 ) -> dict[str, t.Any]:
-    """Return what the settings overlay (roles/web/files/ntier_settings.py) and gunicorn read of a site."""
+    """Return what the settings overlay (roles/release/files/overlay/ntier_settings.py) and gunicorn read of a site."""
     folder = f"{MEDIA_DIRECTORY}/{site['name']}"
     return {
         "name": site["name"],

@@ -121,14 +121,13 @@ def measure_runs(results: dict) -> None:
 
 BARE = """
 # The same code, workers and threads without what the collection puts before and behind them.
-mkdir -p /root/bare/{site}
-sed 's/"port": 6432/"port": 5432/' /etc/ntier/sites/{site}/settings.json > /root/bare/{site}/settings.json
-rm -rf /run/bare && cp -r /root/bare /run/bare && chmod -R a+rX /run/bare
-systemctl reset-failed bare 2>/dev/null || true
 live=$(readlink /srv/{site}/current)
-systemd-run --quiet --unit=bare --uid={site} -p EnvironmentFile=/etc/ntier/sites/{site}/environment \
-    -E NTIER_SITES=/run/bare -E NTIER_RELEASE=$live -E PYTHONPATH=/etc/ntier/python -p WorkingDirectory=$live/project \
-    $live/venv/bin/gunicorn --bind 127.0.0.1:8001 --worker-class gthread --workers {workers} --threads {threads} \
+install -d -o {site} /run/bare
+sed 's/"port": 6432/"port": 5432/' $live/settings.json > /run/bare/settings.json
+systemctl reset-failed bare 2>/dev/null || true
+systemd-run --quiet --unit=bare --uid={site} -p EnvironmentFile=$live/environment \\
+    -E NTIER_SETTINGS=/run/bare/settings.json -E NTIER_RELEASE=$live -E PYTHONPATH=$live/ntier -p WorkingDirectory=$live/project \\
+    $live/venv/bin/gunicorn --bind 127.0.0.1:8001 --worker-class gthread --workers {workers} --threads {threads} \\
     --keep-alive 5 ntier_wsgi:application
 for try in $(seq 50); do
     curl -fso /dev/null -H 'Host: {domain}' http://127.0.0.1:8001/ && exit 0
@@ -150,7 +149,7 @@ def measure_pages(results: dict, host: Host) -> None:
         'author, _new = User.objects.get_or_create(username="bench");'
         '[Entry.objects.create(author=author, message=f"Entry {n}") for n in range(20 - Entry.objects.count())]\''
     )
-    values = json.loads(host.sh(f"cat /etc/ntier/sites/{site}/settings.json"))
+    values = json.loads(host.sh(f"cat /srv/{site}/current/settings.json"))
     version = host.sh("pg_lsclusters --no-header").split()[0]
     database = f"postgresql@{version}-main.service"
     ways = {
@@ -163,7 +162,7 @@ def measure_pages(results: dict, host: Host) -> None:
             host.load(url, units)  # warm
         rounds = [{name: host.load(*way) for name, way in ways.items()} for _round in range(ROUNDS)]
     finally:
-        host.sh("systemctl stop bare; rm -rf /root/bare /run/bare")
+        host.sh("systemctl stop bare; rm -rf /run/bare")
     cached_sites = json.dumps({"ntier_sites": [{**host.sites[0], "anonymous_cache_seconds": 1}, *host.sites[1:]]})
     playbook("ntier.django.web", "-e", cached_sites)
     try:

@@ -15,7 +15,7 @@ from clusters import ROOT, a_site, build, wired
 
 from ansible_collections.ntier.django.plugins.plugin_utils.wiring import environment_file
 
-FILES = ROOT / "roles/web/files"
+FILES = ROOT / "roles/release/files/overlay"
 POSTGRES = "django.db.backends.postgresql"
 
 
@@ -501,7 +501,7 @@ class Command:
 
     def __init__(self, home, monkeypatch):
         self.home, self.monkeypatch = home, monkeypatch
-        self.program = runpy.run_path(str(FILES / "ntier-manage"))["main"]
+        self.program = runpy.run_path(str(FILES.parent / "ntier-manage"))["main"]
         self.monkeypatch.setitem(self.program.__globals__, "HOME", str(home))
         user = pwd.struct_passwd(("blog", "x", 1234, 1234, "", "/", "/bin/sh"))
         self.monkeypatch.setattr(pwd, "getpwnam", {"blog": user}.__getitem__)
@@ -544,7 +544,7 @@ def test_a_command_runs_in_the_environment_of_its_release(manage, options, relea
     assert command == [python, "-m", "django", "migrate", "--noinput"]
     assert environment["GREETING"] == greeting
     assert environment["NTIER_RELEASE"] == str(folder)
-    assert environment["PYTHONPATH"] == f"/etc/ntier/python:{folder}/project"
+    assert environment["PYTHONPATH"] == f"{folder}/ntier:{folder}/project"
     assert environment["HOME"] == "/var/lib/django/blog"
 
 

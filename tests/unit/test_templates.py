@@ -256,7 +256,7 @@ def test_the_unit_of_a_site_runs_as_the_site_and_reads_its_release():
     for line in (
         "User=%i",
         "EnvironmentFile=/srv/%i/current/environment",
-        "ExecStart=/srv/%i/current/venv/bin/gunicorn --config /etc/ntier/gunicorn.conf.py ntier_wsgi:application",
+        "ExecStart=/srv/%i/current/venv/bin/gunicorn --config /srv/%i/current/ntier/gunicorn.conf.py ntier_wsgi:application",
         "ReadWritePaths=-/srv/media/%i",
         "ProtectSystem=strict",
         "NoNewPrivileges=yes",

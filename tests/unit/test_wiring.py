@@ -417,7 +417,7 @@ def test_the_settings_file_has_what_the_overlay_reads_and_no_more():
         "workers",
         "threads",
     }
-    texts = [path.read_text() for path in (ROOT / "roles/web/files").iterdir() if path.is_file()]
+    texts = [path.read_text() for path in (ROOT / "roles/release/files/overlay").iterdir() if path.is_file()]
     read = re.findall(r"(?:NTIER_SITE|_values)\[['\"](\w+)['\"]\]", "".join(texts))
     assert set(read) <= set(a_runtime())
 
@@ -498,7 +498,7 @@ def read_as_ntier_manage(text, tmp_path):
     """Return the variables as the program of the role web reads them."""
     path = tmp_path / "environment"
     path.write_text(text, encoding="utf-8")
-    return runpy.run_path(str(ROOT / "roles/web/files/ntier-manage"))["read_environment"](str(path))
+    return runpy.run_path(str(ROOT / "roles/release/files/ntier-manage"))["read_environment"](str(path))
 
 
 def test_our_reader_knows_systemds_rules():

@@ -14,7 +14,7 @@ with open(os.path.join(_release, "settings.json"), encoding="utf-8") as _file:
     _values = json.load(_file)
 
 chdir = os.path.join(_release, "project")
-pythonpath = "/etc/ntier/python"
+pythonpath = os.path.join(_release, "ntier")
 proc_name = f"django-{_values['name']}"
 workers = _values["workers"]
 threads = _values["threads"]
