@@ -55,8 +55,9 @@ def with_addresses(groups):
     return {name: {"ansible_host": f"192.0.2.{number}"} for number, name in enumerate(groups["all"], 1)}
 
 
-def build(groups=ONE_BOX, hosts=None, sites=None, providers=None, ports=None):
+def build(groups=None, hosts=None, sites=None, providers=None, ports=None):
     """Return the topology of tiers or groups; every host has an address unless *hosts* says otherwise."""
+    groups = ONE_BOX if groups is None else groups
     groups = groups if "all" in groups else inventory(groups)
     return topology.build(groups, {**with_addresses(groups), **(hosts or {})}, sites or [a_site()], providers, ports)
 

@@ -291,7 +291,7 @@ def test_processes_that_come_at_the_same_time_agree(path):
     ]
     for worker in workers:
         worker.start()
-    results = [found.get(timeout=20) for _ in workers]
+    results = [found.get(timeout=20) for _worker in workers]
     for worker in workers:
         worker.join()
     kept = sites_in(path)

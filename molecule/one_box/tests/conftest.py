@@ -127,6 +127,7 @@ def web_playbook(tmp_path):
             env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
             capture_output=True,
             text=True,
+            check=False,
         )
 
     return play
