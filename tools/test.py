@@ -26,7 +26,7 @@ def lint(steps: Steps) -> None:
 
 def unit(steps: Steps) -> None:
     """Plugins and templates."""
-    steps.run("unit", ["pytest", "--quiet", "--no-header", "--override-ini", "console_output_style=none"])
+    steps.run("unit", ["pytest", "--quiet", "--no-header", "--override-ini", "console_output_style=classic"])
 
 
 def sanity(steps: Steps) -> None:

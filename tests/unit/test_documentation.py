@@ -52,7 +52,10 @@ def blocks(page, language):
 
 
 def test_the_table_of_a_site_has_every_key_with_its_type_and_default():
-    found = {row[0].strip("`"): row[1:3] for row in rows(section(README, "## A site").split("Keys of `source`", maxsplit=1)[0])[1:]}
+    found = {
+        row[0].strip("`"): row[1:3]
+        for row in rows(section(README, "## A site").split("Keys of `source`", maxsplit=1)[0])[1:]
+    }
     expected = {
         key: [TYPES[types[0]], "required" if default is ... else f"`{json.dumps(default)}`"]
         for key, (types, default) in sites.SITE_KEYS.items()
