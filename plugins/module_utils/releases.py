@@ -9,7 +9,8 @@ import json
 import os
 import re
 
-#: The file that a release gets when it is complete.
+#: The file that a release gets when it is live and has answered. A run that was cut off before that leaves a folder without it, which
+#: the next run replaces.
 RECORD = "release.json"
 #: What every site needs beside its own requirements.
 BASE_PACKAGES = ("gunicorn>=23", "pymemcache>=4")

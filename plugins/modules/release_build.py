@@ -73,7 +73,6 @@ seconds:
 """
 
 import glob  # noqa: E402
-import json  # noqa: E402
 import os  # noqa: E402
 import re  # noqa: E402
 import subprocess  # noqa: E402
@@ -291,9 +290,6 @@ class Builder:
         )
         for path in glob.glob(os.path.join(self.folder, "*.in")) + glob.glob(os.path.join(self.folder, "exported.txt")):
             os.unlink(path)
-        record = {key: self.site[key] for key in ("name", "release", "revision", "inputs")}
-        with open(os.path.join(self.folder, releases.RECORD), "w", encoding="utf-8") as file:
-            json.dump(record, file, indent=2)
         return {"requirements": found, "packages": count, "seconds": self.seconds}
 
 

@@ -37,3 +37,15 @@ def test_a_changed_setting_is_a_new_release(box, visit, web_playbook):
     assert browser.get("/shop/", headers={"Cookie": "fresh=1"}).json()["greeting"].startswith("Good")
     again = web_playbook()
     assert "changed=0" in again.stdout.split("PLAY RECAP")[1].splitlines()[1], again.stdout
+
+
+def test_a_run_that_was_cut_off_is_finished_by_the_next(box, visit, web_playbook):
+    """Whether it died in the middle of a build or just after the switch: the next run releases anew, and tidies up."""
+    live = box.file("/srv/shop/current").linked_to
+    box.check_output("rm %s/release.json", live)  # what is written last
+    box.check_output("mkdir -p /srv/shop/releases/20200101T000000-1.2/app")  # what is made first
+    assert web_playbook().returncode == 0
+    assert box.file("/srv/shop/current").linked_to != live
+    assert box.file("/srv/shop/current/release.json").exists
+    assert not box.file("/srv/shop/releases/20200101T000000-1.2").exists
+    assert visit().get("/shop/").status_code == 200
