@@ -86,7 +86,7 @@ def count_tests(lines: list[str]) -> tuple[int, int]:
     """Return how many tests passed and failed, after the last line of each pytest run in the output."""
     passed = failed = 0
     for line in lines:
-        if re.search(r"=+ .*\b(passed|failed|error|errors)\b.* in [\d.]+s", line):
+        if re.search(r"\b\d+ (passed|failed|errors?)\b.* in [\d.]+s", line):
             for number, what in re.findall(r"(\d+) (passed|failed|error)", line):
                 if what == "passed":
                     passed += int(number)
