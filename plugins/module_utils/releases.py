@@ -36,6 +36,9 @@ def inputs_digest(site):
 
     :arg site: one entry of C(release_sites), with C(source.revision) and C(configuration).
     """
+    # Where the controller keeps a folder or a key is not what is in it: another person's checkout gives the same release.
+    local = ("key_file", "location") if site["source"].get("kind") == "path" else ("key_file",)
+    site = {**site, "source": {key: value for key, value in site["source"].items() if key not in local}}
     keys = ("source", "python", "requirements", "packages", "configuration")
     content = json.dumps([{key: site.get(key) for key in keys}, BASE_PACKAGES], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -46,6 +46,27 @@ def test_a_release_stays_when_something_changes_that_it_does_not_contain(change)
     assert releases.inputs_digest({**SITE, **change}) == releases.inputs_digest(SITE)
 
 
+@pytest.mark.parametrize(
+    ("source", "elsewhere"),
+    [
+        ({"kind": "path", "location": "/home/ada/blog", "revision": "abc"}, {"location": "/home/eve/blog"}),
+        (
+            {"kind": "git", "location": "git@git:blog", "revision": "abc", "key_file": "/home/ada/key"},
+            {"key_file": "/k"},
+        ),
+    ],
+)
+def test_another_persons_checkout_gives_the_same_release(source, elsewhere):
+    moved = {**SITE, "source": {**source, **elsewhere}}
+    assert releases.inputs_digest(moved) == releases.inputs_digest({**SITE, "source": source})
+
+
+def test_another_repository_is_another_release():
+    source = {"kind": "git", "location": "git@git:blog", "revision": "abc", "key_file": ""}
+    moved = {**source, "location": "git@git:other"}
+    assert releases.inputs_digest({**SITE, "source": moved}) != releases.inputs_digest({**SITE, "source": source})
+
+
 def test_the_order_of_the_keys_does_not_matter():
     assert releases.inputs_digest(dict(reversed(SITE.items()))) == releases.inputs_digest(SITE)
 

@@ -142,6 +142,14 @@ def test_the_vendors_files_are_left_alone(box):
     assert changed == "", changed
 
 
+def test_the_clock_is_kept_and_swap_is_for_emergencies(box):
+    """chrony is enabled (a container has its host's clock, so it does not run here), and the kernel is told not to swap early."""
+    assert box.service("chrony").is_enabled
+    settings = box.file("/etc/sysctl.d/60-ntier.conf").content_string.splitlines()
+    assert "vm.swappiness = 10" in settings
+    assert "net.core.somaxconn = 4096" in settings
+
+
 def test_secrets_are_kept_to_those_who_need_them(box):
     """On the controller mode 0600 beside the inventory; on the host for root and the one site."""
     file = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent / "group_vars/ntier_secrets.yml"
