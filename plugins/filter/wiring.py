@@ -45,4 +45,6 @@ class FilterModule:
             "wiring": wires.wire,
             "with_revisions": with_revisions,
             "environment_file": wires.environment_file,
+            "needs": wires.needs,
+            "place": wires.place,
         }

@@ -107,6 +107,26 @@ def check_variables(
         faults.add(where, what, fix)
 
 
+def check_agreement(hosts: t.Mapping[str, t.Mapping[str, t.Any]], names: t.Iterable[str], faults: Faults) -> None:
+    """Note in *faults* variables that reach other hosts, too, and are not the same for all of them.
+
+    :arg hosts: host → the variables that the user has set for it.
+    :arg names: the variables in question.
+    """
+    for name in names:
+        values = {host: variables.get(name) for host, variables in hosts.items()}
+        if len({repr(value) for value in values.values()}) < 2:
+            continue
+        first, *_others = values
+        other = next(host for host in values if repr(values[host]) != repr(values[first]))
+        said = [f"{'not set' if values[host] is None else shown(values[host])} for {host}" for host in (first, other)]
+        faults.add(
+            f"variable {name}",
+            f"is {said[0]} and {said[1]}, and reaches more hosts than the one that it is set for",
+            "Set it for all hosts, in group_vars/all.yml",
+        )
+
+
 def misspelt(names: t.Iterable[str], specs: t.Mapping[str, t.Any], public: t.Iterable[str]) -> list[tuple[str, str]]:
     """Return pairs of a variable that nothing reads and the one that it most likely was meant to be.
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import typing as t
+import zlib
 
 from .faults import Faults, did_you_mean, listed, shown, type_name
 
@@ -27,8 +28,12 @@ SITE_KEYS: dict[str, tuple[tuple[type, ...], t.Any]] = {
     "workers": ((int,), 0),
     "threads": ((int,), 0),
     "anonymous_cache_seconds": ((int,), 0),
+    "page_cache_seconds": ((int,), 0),
     "hashed_static": ((bool,), True),
+    "media_domain": ((str,), ""),
+    "certificate": ((dict,), {}),
     "health_path": ((str,), "/"),
+    "uid": ((int,), 0),
 }
 SOURCE_KINDS = ("git", "path", "package")
 #: Keys that go with each kind of source, beside the kind itself: name → default.
@@ -38,6 +43,10 @@ SOURCE_KEYS: dict[str, dict[str, str]] = {
     "package": {"index": ""},
 }
 DATABASE_KEYS = ("name", "user", "extensions")
+#: Ways to a certificate: what has to be given together.
+CERTIFICATE_KEYS = (("file", "key_file"), ("acme",))
+#: Numbers of the sites' users: above those of people, below those that systemd hands out. The same on every host, since NFS compares numbers.
+UIDS = range(20000, 40000)
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
 _DOMAIN = re.compile(
@@ -108,6 +117,15 @@ def _normalise(raw: t.Any, number: int, faults: Faults) -> dict[str, t.Any] | No
             value = None
         site[key] = value
     _check_values(site, where, faults)
+    site["certificate"] = _normalise_certificate(site["certificate"] or {}, where, faults)
+    for domain in site["domains"] or []:
+        if "acme" in site["certificate"] and domain.startswith("*."):
+            faults.add(
+                where,
+                f"no authority certifies {domain} over HTTP, as certificate.acme asks for it",
+                "Give it a certificate with file and key_file, or take the domain out",
+            )
+    site["uid"] = site["uid"] or UIDS[zlib.crc32((site["name"] or "").encode()) % len(UIDS)]
     site["source"] = _normalise_source(site["source"], where, faults)
     site["database"] = _normalise_database(site, where, faults)
     return site if site["name"] else None
@@ -170,9 +188,22 @@ def _check_values(site: dict[str, t.Any], where: str, faults: Faults) -> None:
         ("workers", 0),
         ("threads", 0),
         ("anonymous_cache_seconds", 0),
+        ("page_cache_seconds", 0),
     ):
         if site[key] is not None and site[key] < least:
             faults.add(where, f"'{key}' is {site[key]}", f"The least is {least}")
+    domain = site["media_domain"]
+    if domain and not _DOMAIN.fullmatch(domain):
+        faults.add(
+            where,
+            f"the media_domain {shown(domain)} is no host name",
+            "Write it without scheme, port and path, as in media.example.com",
+        )
+    elif domain and domain.startswith("*."):
+        faults.add(where, f"the media_domain {shown(domain)} is no single name", "Write one, as in media.example.com")
+    site["media_domain"] = (domain or "").lower()
+    if site["uid"] and not 1000 <= site["uid"] < 60000:
+        faults.add(where, f"'uid' is {site['uid']}", "Use a number from 1000 to 59999, or leave the key out")
     for key, value in (site["environment"] or {}).items():
         if str(key).startswith("NTIER_") or key in _RESERVED_VARIABLES:
             faults.add(where, f"environment sets {key}, which is how the site's settings are found", "Leave it out")
@@ -231,6 +262,27 @@ def _normalise_source(source: t.Any, where: str, faults: Faults) -> dict[str, st
     return result
 
 
+def _normalise_certificate(given: dict[str, t.Any], where: str, faults: Faults) -> dict[str, str]:
+    """Return how a site gets its certificate; empty for one of the cluster's own authority."""
+    if not given:
+        return {}
+    ways = " or ".join("{" + ", ".join(f"{key}: …" for key in keys) + "}" for keys in CERTIFICATE_KEYS)
+    if set(given) not in [set(keys) for keys in CERTIFICATE_KEYS]:
+        faults.add(where, f"'certificate' has {listed(given)}", f"Write certificate: {ways}, or leave the key out")
+        return {}
+    for key, value in given.items():
+        if not isinstance(value, str) or not value:
+            faults.add(where, f"certificate.{key} is {shown(value)}", "Give it a text")
+            return {}
+    if "acme" in given and not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", given["acme"]):
+        faults.add(
+            where,
+            f"certificate.acme is {shown(given['acme'])}",
+            "Give it the mail address that the authority may write to, such as admin@example.com",
+        )
+    return dict(given)
+
+
 def _normalise_database(site: dict[str, t.Any], where: str, faults: Faults) -> dict[str, t.Any]:
     given = site["database"] or {}
     result: dict[str, t.Any] = {"name": site["name"], "user": site["name"], "extensions": []}
@@ -262,7 +314,31 @@ def _normalise_database(site: dict[str, t.Any], where: str, faults: Faults) -> d
     return result
 
 
+def _compare_media_domains(sites: list[dict[str, t.Any]], faults: Faults) -> None:
+    owners = {domain: site["name"] for site in sites for domain in site["domains"] or []}
+    places: dict[tuple[str, str], str] = {}
+    for site in sites:
+        domain, where = site["media_domain"], f"ntier_sites, site {site['name']}"
+        if not domain:
+            continue
+        if domain in owners:
+            faults.add(
+                where,
+                f"the media_domain {domain} is a domain of site {owners[domain]}",
+                "Give the media a host name of their own, such as media.example.com",
+            )
+        other = places.setdefault((domain, site["prefix"] or ""), site["name"])
+        if other != site["name"]:
+            faults.add(
+                where,
+                f"site {other} has its files at {domain}{site['prefix'] or ''} already",
+                "Give one of them another media_domain",
+            )
+
+
 def _compare(sites: list[dict[str, t.Any]], faults: Faults) -> None:
+    _compare_media_domains(sites, faults)
+    uids: dict[int, str] = {}
     names: dict[str, int] = {}
     places: dict[tuple[str, str], str] = {}
     databases: dict[str, str] = {}
@@ -270,6 +346,12 @@ def _compare(sites: list[dict[str, t.Any]], faults: Faults) -> None:
     for site in sites:
         name = site["name"]
         names[name] = names.get(name, 0) + 1
+        if isinstance(site["uid"], int) and uids.setdefault(site["uid"], name) != name:
+            faults.add(
+                f"ntier_sites, site {name}",
+                f"its user would have the number {site['uid']}, as that of site {uids[site['uid']]}",
+                "Set uid of one of them to a number that is free on every host",
+            )
         if names[name] == 2:
             faults.add(f"ntier_sites, site {name}", "two sites have this name", "Give each site a name of its own")
         for domain in dict.fromkeys(site["domains"] or []):
@@ -301,6 +383,11 @@ def _compare(sites: list[dict[str, t.Any]], faults: Faults) -> None:
                 f"site {users[user]} has the database user '{user}' already",
                 "Give each site a user of its own",
             )
+
+
+def certificate_names(site: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the names that a site's certificate has to cover."""
+    return list(dict.fromkeys([*site["domains"], *filter(None, [site["media_domain"]])]))
 
 
 def virtual_hosts(sites: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The cluster as the inventory says that it shall be: one pure function from groups and host variables to one value.
 
-Everything else (the wiring, the plan, the sizing, later the firewall and the picture) reads this value and nothing else
+Everything else (the wiring, the plan, the sizing, the firewall and the picture) reads this value and nothing else
 of the inventory. An inventory that can't work ends here with all its faults, before any host is contacted.
 """
 
@@ -22,11 +22,17 @@ RETIRED = "retired"
 PROVIDERS: dict[str, tuple[str, ...]] = {
     "load_balancer": ("haproxy",),
     "web": ("nginx_gunicorn",),
-    "media": ("nginx",),
+    "media": ("nginx", "lighttpd"),
     "memcached": ("memcached",),
     "database": ("postgresql",),
 }
-PORTS = {"load_balancer": 80, "web": 80, "media": 80, "memcached": 11211, "database": 5432}
+#: Tier → its TCP port; C(redirect) is where a balancer sends who asks without TLS to the address with it.
+PORTS = {"load_balancer": 443, "redirect": 80, "web": 80, "media": 80, "memcached": 11211, "database": 5432}
+#: The variables that choose a port, where they are not named after the tier.
+PORT_VARIABLES = {"load_balancer": "load_balancer_https_port", "redirect": "load_balancer_http_port"}
+NFS_PORT = 2049
+#: Who is meant by a flow without sources.
+EVERYBODY = "everybody"
 FIGURES = {
     "20-1": "one box",
     "20-2": "the database on a host of its own",
@@ -35,7 +41,7 @@ FIGURES = {
     "20-5": "the large cluster",
 }
 #: Figures that this version's site playbook can build.
-RUNNABLE = ("20-1",)
+RUNNABLE = ("20-1", "20-2", "20-3", "20-4")
 #: What people call a tier elsewhere.
 _OTHER_WORDS = {
     "load_balancer": ("lb", "lbs", "loadbalancer", "loadbalancers", "balancer", "balancers", "haproxy", "proxy"),
@@ -82,8 +88,9 @@ def build(
         - C(hosts): host → C(address), C(tiers)
         - C(retired): names of hosts that shall leave
         - C(endpoints): tier → C(host), C(address), C(port) for each of its hosts
-        - C(listen): host → tier → the addresses that the tier binds there
-        - C(flows): who talks to whom: C(from), C(to) (tiers), C(port), C(sources), C(targets) (host names)
+        - C(flows): who talks to whom: C(from), C(to) (tiers), C(port), C(sources), C(targets) (host names). Visitors are
+          C(everybody), without sources. A host does not need the network to talk to itself.
+        - C(uploads): C(server), the host that keeps the files for others, or None; C(clients), the hosts that mount them
         - C(sites), C(virtual_hosts): see C(plugin_utils/sites.py)
 
     :raises InventoryError: with one sentence for each fault.
@@ -93,10 +100,12 @@ def build(
     retired = list(groups.get(RETIRED) or [])
     known = dict.fromkeys(name for tier in TIERS for name in members[tier])
     _check_groups(groups, members, retired, known, faults)
+    _check_tiers(members, faults)
     addresses = _addresses(dict.fromkeys([*known, *retired]), hosts, faults)
     chosen = _providers(providers or {}, faults)
     normal_sites = normalise_sites(sites, faults)
     numbers = _ports(ports or {}, faults)
+    _check_shared_hosts(members, chosen, numbers, faults)
     faults.raise_if_any()
 
     figure = _figure(members)
@@ -117,13 +126,10 @@ def build(
         },
         "retired": retired,
         "endpoints": {
-            tier: [_endpoint(name, tier, members, addresses, numbers[tier]) for name in members[tier]] for tier in TIERS
+            tier: [_endpoint(name, tier, members, addresses, numbers) for name in members[tier]] for tier in TIERS
         },
-        "listen": {
-            name: {tier: _listen(name, tier, members, addresses) for tier in TIERS if name in members[tier]}
-            for name in known
-        },
-        "flows": _flows(members, numbers),
+        "flows": _flows(members, numbers, normal_sites),
+        "uploads": _uploads(members),
         "sites": normal_sites,
         "virtual_hosts": virtual_hosts(normal_sites),
     }
@@ -135,8 +141,7 @@ def not_runnable(topology: t.Mapping[str, t.Any]) -> list[str]:
     if topology["figure"] not in RUNNABLE:
         reasons.append(
             f"The inventory draws figure {topology['figure']} ({topology['figure_title']}), which this version describes and plans but does"
-            f" not build yet: it builds {listed(RUNNABLE)}. Put one and the same host in web, database, media and memcached, and no host in"
-            " load_balancer."
+            f" not build yet: it builds {listed(RUNNABLE)}. Keep one host at the most in each of load_balancer, media and database."
         )
     if topology["retired"]:
         reasons.append(
@@ -181,6 +186,10 @@ def _check_groups(
         if name in known:
             serves = listed(tier for tier in TIERS if name in members[tier])
             faults.add(f"host {name}", f"is in the group retired and serves {serves}", "Take it out of one of them")
+
+
+def _check_tiers(members: t.Mapping[str, list[str]], faults: Faults) -> None:
+    """Note tiers that lack a host, or have one too many for what they keep."""
     if not members["web"]:
         what = (
             "there is no web host for the balancers to pass requests to"
@@ -200,6 +209,39 @@ def _check_groups(
             f"is empty, and {listed(members['web'])} are {len(members['web'])} web hosts",
             "Put a host in it, or keep one web host",
         )
+    if len(members["media"]) > 1 and set(members["media"]) <= set(members["web"]):
+        faults.add(
+            "group media",
+            f"{listed(members['media'])} would each keep the uploads that came to it, and show half of the files as missing",
+            f"Keep one host in it, such as {members['media'][0]}: the other web hosts use its files over the network",
+        )
+
+
+def _check_shared_hosts(
+    members: t.Mapping[str, list[str]], providers: t.Mapping[str, str], ports: t.Mapping[str, int], faults: Faults
+) -> None:
+    """Note hosts on which two programs would want the same port."""
+    for name in members["load_balancer"]:
+        for tier in ("web", "media"):
+            if name in members[tier] and _files_port(name, tier, members, ports) in (
+                ports["redirect"],
+                ports["load_balancer"],
+            ):
+                variable = "web_port" if name in members["web"] else "media_port"
+                faults.add(
+                    f"host {name}",
+                    f"serves load_balancer and {tier}, and both want port {_files_port(name, tier, members, ports)}",
+                    f"Set {variable} to another, such as 8080, in group_vars/all.yml, or take the host out of one of the groups",
+                )
+                break
+    if providers["media"] == "lighttpd":
+        for name in members["media"]:
+            if name in members["web"]:
+                faults.add(
+                    f"host {name}, media_provider",
+                    "lighttpd can't share the host with the web server of the tier web",
+                    "Leave media_provider out, or give the media a host of their own",
+                )
 
 
 def _meant_tier(group: str) -> str | None:
@@ -267,8 +309,8 @@ def _ports(ports: t.Mapping[str, t.Any], faults: Faults) -> dict[str, int]:
             continue  # not chosen; something else than a number is refused with the roles' variables
         chosen[tier] = int(port)
         if not 0 < chosen[tier] < 65536:
-            role = "web" if tier == "media" else tier  # one nginx serves both
-            faults.add(f"variable {role}_port", f"{shown(port)} is no TCP port", "Use a number from 1 to 65535")
+            variable = PORT_VARIABLES.get(tier, f"{tier}_port")
+            faults.add(f"variable {variable}", f"{shown(port)} is no TCP port", "Use a number from 1 to 65535")
     return chosen
 
 
@@ -295,37 +337,53 @@ def _users(tier: str, members: t.Mapping[str, list[str]]) -> list[str]:
 
 
 def _endpoint(
-    name: str, tier: str, members: t.Mapping[str, list[str]], addresses: t.Mapping[str, str], port: int
+    name: str, tier: str, members: t.Mapping[str, list[str]], addresses: t.Mapping[str, str], ports: t.Mapping[str, int]
 ) -> dict[str, t.Any]:
     """Where the users of a tier find one of its hosts: over loopback when nobody else but the host itself is its user."""
     alone = tier in ("database", "memcached") and _users(tier, members) == [name]
-    return {"host": name, "address": "127.0.0.1" if alone else addresses[name], "port": port}
+    address = "127.0.0.1" if alone else addresses[name]
+    return {"host": name, "address": address, "port": _files_port(name, tier, members, ports)}
 
 
-def _listen(name: str, tier: str, members: t.Mapping[str, list[str]], addresses: t.Mapping[str, str]) -> list[str]:
-    if tier in ("load_balancer", "web", "media") and not _users(tier, members):
-        return ["*"]
-    endpoint = _endpoint(name, tier, members, addresses, 0)["address"]
-    return [endpoint]
+def _files_port(name: str, tier: str, members: t.Mapping[str, list[str]], ports: t.Mapping[str, int]) -> int:
+    """Return the port of a tier on a host: on one that serves web and media, one web server does both."""
+    return ports["web" if tier == "media" and name in members["web"] else tier]
 
 
-def _flows(members: t.Mapping[str, list[str]], ports: t.Mapping[str, int]) -> list[dict[str, t.Any]]:
-    flows = []
-    for source, target in (
-        ("load_balancer", "web"),
-        ("load_balancer", "media"),
-        ("web", "media"),
-        ("web", "memcached"),
-        ("web", "database"),
-    ):
-        if members[source] and members[target]:
-            flows.append(
-                {
-                    "from": source,
-                    "to": target,
-                    "port": ports[target],
-                    "sources": list(members[source]),
-                    "targets": list(members[target]),
-                }
-            )
+def _uploads(members: t.Mapping[str, list[str]]) -> dict[str, t.Any]:
+    """Return who keeps the files for others, and who mounts them."""
+    clients = [name for name in members["web"] if name not in members["media"]]
+    return {"server": members["media"][0] if clients else None, "clients": clients}
+
+
+def _flows(
+    members: t.Mapping[str, list[str]], ports: t.Mapping[str, int], sites: t.Sequence[t.Mapping[str, t.Any]]
+) -> list[dict[str, t.Any]]:
+    """Return who talks to whom, in the order of a request's way."""
+    flows: list[dict[str, t.Any]] = []
+
+    def add(source: str, target: str, port: int, sources: list[str], targets: list[str]) -> None:
+        flows.append({"from": source, "to": target, "port": port, "sources": sources, "targets": targets})
+
+    balanced = bool(members["load_balancer"])
+    apart = [name for name in members["media"] if name not in members["web"]]
+    if balanced:
+        for port in dict.fromkeys([ports["redirect"], ports["load_balancer"]]):
+            add(EVERYBODY, "load_balancer", port, [], members["load_balancer"])
+        add("load_balancer", "web", ports["web"], members["load_balancer"], members["web"])
+    else:
+        add(EVERYBODY, "web", ports["web"], [], members["web"])
+        if apart and any(site["media_domain"] for site in sites):
+            add(EVERYBODY, "media", ports["media"], [], apart)
+    # Behind a balancer no web host is asked for files.
+    asking = "load_balancer" if balanced else "web"
+    for port in dict.fromkeys(_files_port(name, "media", members, ports) for name in members["media"]):
+        there = [name for name in members["media"] if _files_port(name, "media", members, ports) == port]
+        add(asking, "media", port, members[asking], there)
+    uploads = _uploads(members)
+    if uploads["clients"]:
+        add("web", "media", NFS_PORT, uploads["clients"], [uploads["server"]])
+    for target in ("memcached", "database"):
+        if members[target]:
+            add("web", target, ports[target], members["web"], members[target])
     return flows

@@ -15,12 +15,35 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 ONE_BOX = {"web": ["box1"], "media": ["box1"], "memcached": ["box1"], "database": ["box1"]}
 FIGURE_2 = {**ONE_BOX, "database": ["db1"]}
+FIGURE_3 = {**FIGURE_2, "media": ["media1"]}
 FIGURE_4 = {
     "load_balancer": ["lb1"],
     "web": ["web1", "web2"],
     "media": ["media1"],
     "memcached": ["cache1", "cache2"],
     "database": ["db1"],
+}
+#: Two balancers, and uploads on one of the web hosts.
+MIXED = {
+    "load_balancer": ["lb1", "lb2"],
+    "web": ["web1", "web2"],
+    "media": ["web2"],
+    "memcached": ["web1", "web2"],
+    "database": ["web1"],
+}
+#: The inventories of the checkout, and the figure that each draws.
+SHIPPED = {
+    "1-single-box": "20-1",
+    "2-database": "20-2",
+    "3-media": "20-3",
+    "4-load-balanced": "20-4",
+    "5-n-tier": "20-5",
+}
+#: What the secrets file holds of the cluster; nothing here looks into the keys.
+OWN = {
+    "id": "6b2b1f0e-3c62-4b0e-9a53-5a3f8f6f3b11",
+    "authority_key": "authority-key",
+    "authority_certificate": "authority-certificate",
 }
 
 
@@ -48,6 +71,11 @@ def inventory(tiers, **more):
     """Return groups as Ansible knows them: with C(all), and C(ungrouped)."""
     groups = {**tiers, **more}
     return {"all": list(dict.fromkeys(name for names in groups.values() for name in names)), "ungrouped": [], **groups}
+
+
+def groups_of(cluster):
+    """Return the tiers of a topology as the groups that they were made of."""
+    return {tier: entry["hosts"] for tier, entry in cluster["tiers"].items()}
 
 
 def with_addresses(groups):
@@ -91,4 +119,4 @@ def secrets_of(cluster):
 
 def wired(cluster, host="box1", size=None, pooler=None):
     """Return the roles' arguments on one host."""
-    return wiring.wire(cluster, secrets_of(cluster), host, size, source_directory="/inventory", pooler=pooler)
+    return wiring.wire(cluster, secrets_of(cluster), host, size, "/inventory", pooler, OWN)

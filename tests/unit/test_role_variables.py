@@ -8,6 +8,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from clusters import ROOT
 
+from ansible_collections.ntier.django.plugins.action.preflight import SHARED
 from ansible_collections.ntier.django.plugins.plugin_utils import rolevars
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults
 
@@ -77,8 +78,10 @@ def test_defaults_are_those_of_the_documentation(role):
     """A default that the cluster derives has the documented one as its fallback, or the documentation says how it is derived."""
     given = read(role, "defaults/main.yml")
     variables = {key: trusted(value) for key, value in {**given, **read(role, "vars/main.yml")}.items()}
-    templar = Templar(DataLoader(), {**variables, "ansible_facts": DEBIAN})
+    templar = Templar(DataLoader(), {**variables, "ansible_facts": DEBIAN, "inventory_hostname": "box1"})
     for name, option in spec_of(role)["options"].items():
+        if option.get("required"):
+            continue  # has no default, as the names say that both files have in common
         default = templar.template(variables[name])
         assert rolevars.check_value(name, default, option) is None, name
         if "default" in option:
@@ -131,7 +134,8 @@ def test_a_value_of_a_wrong_type_is_refused(variable):
 @pytest.mark.parametrize("variable", SPECS)
 def test_a_value_of_the_right_type_is_accepted(variable):
     spec = SPECS[variable]
-    for value in spec.get("choices") or RIGHT[spec["type"]]:
+    values = [{}] if spec["type"] == "dict" and "options" in spec else RIGHT[spec["type"]]
+    for value in spec.get("choices") or values:
         assert rolevars.check_value(variable, value, spec) is None, (variable, value)
 
 
@@ -243,3 +247,60 @@ def test_a_misspelt_variable_is_suggested(name, meant):
 @pytest.mark.parametrize("name", ["web_port", "ntier_sites", "ansible_host", "my_web_port", "web_colour_scheme", "x"])
 def test_a_variable_that_is_known_or_far_off_is_left_alone(name):
     assert rolevars.misspelt([name], SPECS, ["ntier_sites"]) == []
+
+
+# --- values that other hosts go by, too ---------------------------------------------------------------------------
+
+
+def disagreements(hosts, *names):
+    faults = Faults()
+    rolevars.check_agreement(hosts, names or SHARED, faults)
+    return faults.sentences
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        {"web1": {"web_port": 8080}, "web2": {"web_port": 8080}},
+        {"web1": {}, "web2": {}},
+        {"web1": {"web_port": 8080}},
+        {},
+        {"web1": {"web_ipv6": True, "database_version": 15}, "web2": {"web_ipv6": False}},
+    ],
+)
+def test_values_that_agree_or_concern_one_host_are_allowed(hosts):
+    assert disagreements(hosts) == []
+
+
+@pytest.mark.parametrize(
+    ("hosts", "said"),
+    [
+        ({"web1": {"web_port": 80}, "web2": {"web_port": 8080}}, "is 80 for web1 and 8080 for web2"),
+        ({"web1": {"web_port": 80}, "db1": {}}, "is 80 for web1 and not set for db1"),
+        ({"db1": {}, "db2": {}, "web1": {"web_port": 80}}, "is not set for db1 and 80 for web1"),
+        ({"web1": {"web_port": 80}, "web2": {"web_port": "80"}}, "is 80 for web1 and '80' for web2"),
+        (
+            {"a": {"web_port": 1}, "b": {"web_port": 1}, "c": {"web_port": 2}, "d": {"web_port": 3}},
+            "is 1 for a and 2 for c",
+        ),
+    ],
+)
+def test_a_value_that_reaches_other_hosts_and_is_set_for_some_is_refused(hosts, said):
+    assert disagreements(hosts) == [
+        f"variable web_port: {said}, and reaches more hosts than the one that it is set for."
+        " Set it for all hosts, in group_vars/all.yml."
+    ]
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_every_provider_and_port_that_others_go_by_has_to_agree(name):
+    (fault,) = disagreements({"box1": {name: "x"}, "db1": {}})
+    assert fault.startswith(f"variable {name}: is 'x' for box1 and not set for db1, and reaches more hosts")
+
+
+def test_what_the_playbooks_read_of_the_roles_variables_has_to_agree():
+    """The wiring is worked out on each host: a variable that only some hosts have would give each another cluster."""
+    text = (ROOT / "playbooks/group_vars/all.yml").read_text()
+    read_there = set(re.findall(r"\b(\w+_(?:provider|port|listen_address))\b \| default", text))
+    # The statistics page is the affair of the one balancer that it stands on.
+    assert read_there - {"load_balancer_stats_port"} == set(SHARED)

@@ -50,8 +50,12 @@ def test_a_site_needs_four_keys_and_has_defaults_for_the_others():
             "workers": 0,
             "threads": 0,
             "anonymous_cache_seconds": 0,
+            "page_cache_seconds": 0,
             "hashed_static": True,
+            "media_domain": "",
+            "certificate": {},
             "health_path": "/",
+            "uid": 22531,
         }
     ]
 
@@ -109,6 +113,42 @@ def test_a_database_name(name):
 def test_a_database_user_of_its_own():
     database = {"name": "rows", "user": "writer", "extensions": ["pg_trgm"]}
     assert normal(a_site(database=database))[0]["database"] == database
+
+
+@pytest.mark.parametrize("domain", ["media.example.com", "localhost", "a-b.example.com"])
+def test_a_media_domain(domain):
+    assert normal(a_site(media_domain=domain))[0]["media_domain"] == domain
+
+
+def test_a_media_domain_is_compared_in_lower_case():
+    assert normal(a_site(media_domain="Media.Example.com"))[0]["media_domain"] == "media.example.com"
+
+
+@pytest.mark.parametrize(
+    "certificate",
+    [{}, {"file": "certificates/blog.pem", "key_file": "/keys/blog.key"}, {"acme": "admin@example.com"}],
+)
+def test_every_way_to_a_certificate(certificate):
+    assert normal(a_site(certificate=certificate))[0]["certificate"] == certificate
+
+
+@pytest.mark.parametrize("uid", [1000, 24711, 59999])
+def test_a_number_of_the_users_own(uid):
+    assert normal(a_site(uid=uid))[0]["uid"] == uid
+
+
+def test_the_number_of_a_sites_user_follows_from_its_name_and_from_nothing_else():
+    names = [f"site{number}" for number in range(50)]
+    found = {name: normal(a_site(name, prefix="/x", workers=3))[0]["uid"] for name in names}
+    assert found == {name: normal(a_site(name))[0]["uid"] for name in reversed(names)}
+    assert len(set(found.values())) == len(names)
+    assert all(20000 <= number < 40000 for number in found.values())
+
+
+def test_the_names_that_a_certificate_has_to_cover():
+    (site,) = normal(a_site(domains=["B.example.com", "a.example.com", "b.example.com"], media_domain="m.example.com"))
+    assert sites.certificate_names(site) == ["b.example.com", "a.example.com", "m.example.com"]
+    assert sites.certificate_names(normal(a_site())[0]) == ["blog.example.com"]
 
 
 @pytest.mark.parametrize(
@@ -247,6 +287,32 @@ def test_something_else_than_a_list_of_sites_is_refused(value, what):
         ({"workers": -1}, "'workers' is -1", "The least is 0"),
         ({"threads": -1}, "'threads' is -1", "The least is 0"),
         ({"anonymous_cache_seconds": -5}, "'anonymous_cache_seconds' is -5", "The least is 0"),
+        ({"page_cache_seconds": -1}, "'page_cache_seconds' is -1", "The least is 0"),
+        ({"media_domain": "https://m.example.com"}, "the media_domain 'https://m.example.com' is no host name", "as in media.example.com."),
+        ({"media_domain": "m.example.com:80"}, "the media_domain 'm.example.com:80' is no host name", "Write it without"),
+        ({"media_domain": "m.example.com/x"}, "the media_domain 'm.example.com/x' is no host name", "Write it without"),
+        ({"media_domain": "my_media.example.com"}, "'my_media.example.com' is no host name", "Write it without"),
+        ({"media_domain": "[2001:db8::1]"}, "the media_domain '[2001:db8::1]' is no host name", "Write it without"),
+        ({"media_domain": "*.example.com"}, "the media_domain '*.example.com' is no single name", "Write one, as in media.example.com."),
+        ({"media_domain": "blog.example.com"}, "the media_domain blog.example.com is a domain of site blog", "such as media.example.com."),
+        ({"media_domain": "Blog.Example.com"}, "the media_domain blog.example.com is a domain of site blog", "Give the media a host"),
+        ({"uid": 999}, "'uid' is 999", "Use a number from 1000 to 59999, or leave the key out."),
+        ({"uid": 60000}, "'uid' is 60000", "Use a number from 1000 to 59999"),
+        ({"uid": -1}, "'uid' is -1", "Use a number from 1000 to 59999"),
+        ({"certificate": {"file": "a.pem"}}, "'certificate' has file", "Write certificate: {file: …, key_file: …} or {acme: …}, or leave the key out."),
+        ({"certificate": {"key_file": "a.key"}}, "'certificate' has key_file", "Write certificate: {file: …, key_file: …} or"),
+        ({"certificate": {"file": "a", "key_file": "b", "acme": "c@d.e"}}, "'certificate' has file, key_file and acme", "Write certificate:"),
+        ({"certificate": {"path": "a.pem"}}, "'certificate' has path", "Write certificate:"),
+        ({"certificate": {"file": "", "key_file": "b"}}, "certificate.file is ''", "Give it a text."),
+        ({"certificate": {"file": "a", "key_file": None}}, "certificate.key_file is None", "Give it a text."),
+        ({"certificate": {"acme": 5}}, "certificate.acme is 5", "Give it a text."),
+        ({"certificate": {"acme": "admin"}}, "certificate.acme is 'admin'", "mail address that the authority may write to"),
+        ({"certificate": {"acme": "a@b c.de"}}, "certificate.acme is 'a@b c.de'", "Give it the mail address"),
+        (
+            {"certificate": {"acme": "a@example.com"}, "domains": ["example.com", "*.example.com"]},
+            "no authority certifies *.example.com over HTTP, as certificate.acme asks for it",
+            "Give it a certificate with file and key_file, or take the domain out.",
+        ),
         ({"packages": [5]}, "packages has 5", "sentry-sdk"),
         ({"environment": {"A B": "x"}}, "environment has 'A B', which is no variable name", "Use letters"),
         ({"environment": {"1A": "x"}}, "environment has '1A'", "Use letters"),
@@ -378,6 +444,46 @@ def test_a_prefix_inside_the_files_of_another_site_is_refused(taken):
 
 def test_such_a_prefix_is_allowed_where_no_other_site_lives():
     assert faults_of(a_site(), a_site("shop", prefix="/media")) == []
+
+
+def test_a_media_domain_that_is_another_sites_domain_is_refused():
+    assert faults_of(a_site(media_domain="shop.example.com"), a_site("shop")) == [
+        "ntier_sites, site blog: the media_domain shop.example.com is a domain of site shop."
+        " Give the media a host name of their own, such as media.example.com."
+    ]
+
+
+def test_two_sites_with_their_files_at_one_place_are_refused():
+    assert faults_of(a_site(media_domain="m.example.com"), a_site("shop", media_domain="M.example.com")) == [
+        "ntier_sites, site shop: site blog has its files at m.example.com already. Give one of them another media_domain."
+    ]
+    one, two = (a_site(name, prefix="/x", media_domain="m.example.com") for name in ("blog", "shop"))
+    (fault,) = faults_of(one, two)
+    assert fault.startswith("ntier_sites, site shop: site blog has its files at m.example.com/x already. ")
+
+
+def test_one_media_domain_with_two_prefixes_is_allowed():
+    one, two = (a_site(name, prefix=f"/{name}", media_domain="m.example.com") for name in ("blog", "shop"))
+    assert faults_of(one, two, a_site("diary", media_domain="m.example.com")) == []
+
+
+def test_two_sites_whose_users_have_one_number_are_refused():
+    assert faults_of(a_site(), a_site("shop", uid=normal(a_site())[0]["uid"])) == [
+        "ntier_sites, site shop: its user would have the number 22531, as that of site blog."
+        " Set uid of one of them to a number that is free on every host."
+    ]
+
+
+def test_two_names_that_happen_to_give_one_number_are_refused_and_a_uid_helps():
+    numbers = {}
+    for number in range(20000):
+        name = f"s{number}"
+        other = numbers.setdefault(normal(a_site(name))[0]["uid"], name)
+        if other != name:
+            break
+    (fault,) = faults_of(a_site(other), a_site(name))
+    assert fault.startswith(f"ntier_sites, site {name}: its user would have the number ")
+    assert faults_of(a_site(other, uid=1000), a_site(name)) == []
 
 
 @pytest.mark.parametrize(("key", "word"), [("name", "database"), ("user", "database user")])
