@@ -1,17 +1,17 @@
 # Copyright: (c) 2026, ntier.django maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Read the sites' secrets, and make those that are missing."""
+"""Read the secrets of sites and cluster, and make those that are missing."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: secrets
-short_description: Secrets of the sites, made once beside the inventory
+short_description: Secrets of the sites and of their cluster, made once beside the inventory
 version_added: 1.0.0
 author: ntier.django maintainers (@ntier)
 description:
-  - Returns the database password and the C(SECRET_KEY) of every site.
-  - Secrets of a site that is not in the file yet are made and kept in it, with mode C(0600); encrypted when a vault password is configured.
+  - Returns the database password and the C(SECRET_KEY) of every site; on request also the cluster's id and its certificate authority.
+  - What is not in the file yet is made and kept in it, with mode C(0600); encrypted when a vault password is configured.
   - In check mode nothing is written, and a stand-in is returned for what a real run would make.
 options:
   _terms:
@@ -24,20 +24,32 @@ options:
     type: str
     required: true
   supplied:
-    description: Whether the user keeps the file. Then it is only read, and every site has to be in it.
+    description: Whether the user keeps the file. Then it is only read, and everything that is asked for has to be in it.
     type: bool
     default: false
+  cluster:
+    description: Whether to return what belongs to the cluster, too; it changes the shape of the result.
+    type: bool
+    default: false
+    version_added: 1.1.0
 """
 
 EXAMPLES = r"""
 - name: Show the sites that have secrets
   ansible.builtin.debug:
     msg: "{{ lookup('ntier.django.secrets', 'polls', path=inventory_dir ~ '/group_vars/ntier_secrets.yml').keys() }}"
+
+- name: Show the cluster's id
+  ansible.builtin.debug:
+    msg: "{{ lookup('ntier.django.secrets', 'polls', path=inventory_dir ~ '/group_vars/ntier_secrets.yml', cluster=true).cluster.id }}"
 """
 
 RETURN = r"""
 _raw:
-  description: One dictionary, site → C(database_password) and C(secret_key).
+  description:
+    - One dictionary, site → C(database_password) and C(secret_key).
+    - With O(cluster) it has the keys C(sites), which is the dictionary above, and C(cluster) with C(id), C(authority_key) and
+      C(authority_certificate).
   type: list
   elements: dict
 """
@@ -46,7 +58,6 @@ import fcntl  # noqa: E402
 import os  # noqa: E402
 import tempfile  # noqa: E402
 
-import yaml  # noqa: E402
 from ansible.errors import AnsibleError, AnsibleLookupError  # noqa: E402
 from ansible.module_utils.common.text.converters import to_bytes  # noqa: E402
 from ansible.parsing.vault import VaultLib, is_encrypted  # noqa: E402
@@ -60,40 +71,43 @@ display = Display()
 
 
 class LookupModule(LookupBase):
-    """Read or make the secrets of the sites that are named by the terms."""
+    """Read or make the secrets of the sites that are named by the terms, and of their cluster."""
 
     def run(self, terms, variables=None, **kwargs):
-        """Return a list of one dictionary: site → key → secret."""
+        """Return a list of one dictionary: site → key → secret, or with the option cluster the keys sites and cluster."""
         self.set_options(var_options=variables, direct=kwargs)
         path = os.path.abspath(os.path.expanduser(self.get_option("path")))
-        supplied = self.get_option("supplied")
+        supplied, cluster = self.get_option("supplied"), self.get_option("cluster")
         sites = [str(name) for term in terms for name in (term if isinstance(term, (list, tuple)) else [term])]
         dry = bool((variables or {}).get("ansible_check_mode"))
         try:
-            return [self._secrets(path, sites, supplied, dry)]
+            found, own = self._secrets(path, sites, supplied, cluster, dry)
         except InventoryError as error:
             raise AnsibleLookupError("The secrets can't be used") from error
+        return [{"sites": found, "cluster": own} if cluster else found]
 
-    def _secrets(self, path, sites, supplied, dry):
-        present, encrypted = self._read(path, sites, supplied)
+    def _secrets(self, path, sites, supplied, cluster, dry):
+        """Return the secrets of the sites, and those of the cluster when *cluster* asks for them."""
+        # The preflight looks with check mode first: that one look of a run may be slow.
+        present, own, encrypted = self._read(path, sites, supplied, cluster, thorough=dry)
         vault = self._vault_secrets()
-        complete = all(site in present for site in sites)
+        complete = all(site in present for site in sites) and (own or not cluster)
         if supplied or (complete and (encrypted or not vault)):
-            return present
+            return present, own
         if dry:
-            return secrets.placeholders(present, sites)
+            return secrets.placeholders(present, sites), own or (secrets.placeholder_cluster() if cluster else {})
         os.makedirs(os.path.dirname(path), exist_ok=True)
         folder = os.open(os.path.dirname(path), os.O_RDONLY)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)  # two hosts' tasks, or two runs, may come here at the same time
-            return self._write_missing(path, sites, vault)
+            return self._write_missing(path, sites, cluster, vault)
         finally:
             os.close(folder)
 
-    def _read(self, path, sites, supplied, whole=False):
-        """Return the file's secrets and whether the file is encrypted as a whole.
+    def _read(self, path, sites, supplied, cluster, thorough=False, whole=False):
+        """Return the file's secrets of the sites and of the cluster, and whether the file is encrypted as a whole.
 
-        With *whole* the secrets of every site that stands in the file, so that it can be written anew without a loss.
+        With *whole* everything that stands in the file, so that it can be written anew without a loss.
         """
         content, encrypted = None, False
         if os.path.exists(path):
@@ -107,20 +121,24 @@ class LookupModule(LookupBase):
         faults = Faults()
         if whole and isinstance(content, dict) and isinstance(content.get(secrets.TOP), dict):
             sites = list(dict.fromkeys([*sites, *map(str, content[secrets.TOP])]))
-            for key in content.keys() - {secrets.TOP}:
+            for key in content.keys() - {secrets.TOP, secrets.CLUSTER}:
                 faults.add(
                     f"file {path}",
                     f"has '{key}' beside '{secrets.TOP}'",
                     "Move it to another file: this one is written anew",
                 )
         result = secrets.check(content, sites, path, supplied, faults)
+        own = secrets.check_cluster(content, path, supplied, faults, thorough) if cluster or whole else {}
         faults.raise_if_any()
-        return result, encrypted
+        return result, own, encrypted
 
-    def _write_missing(self, path, sites, vault):
-        present, encrypted = self._read(path, sites, False, whole=True)
+    def _write_missing(self, path, sites, cluster, vault):
+        present, own, encrypted = self._read(path, sites, False, cluster, whole=True)
         result, made = secrets.complete(present, sites)
-        text = secrets.HEADING + yaml.safe_dump({secrets.TOP: result}, default_flow_style=False)
+        if cluster and not own:
+            own = secrets.make_cluster()
+            made = [*made, "the cluster"]
+        text = secrets.text(result, own)
         if vault or encrypted:
             text = VaultLib(vault).encrypt(text, secret=vault[0][1], vault_id=vault[0][0])
         # The new file is complete before it takes the place of the old one.
@@ -131,7 +149,7 @@ class LookupModule(LookupBase):
         os.replace(name, path)
         if made:
             display.display(f"Made the secrets of {listed(made)}: {path}")
-        return {site: result[site] for site in sites}
+        return {site: result[site] for site in sites}, own if cluster else {}
 
     def _vault_secrets(self):
         """Return the configured vault passwords as pairs of id and secret; the loader keeps them for ansible itself."""

@@ -1,12 +1,16 @@
 # Copyright: (c) 2026, ntier.django maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The sites' secrets: made once, checked always. Pure functions; the lookup plugin reads and writes the file."""
+"""The secrets of sites and cluster: made once, checked always. Pure functions; the lookup plugin reads and writes the file."""
 
 from __future__ import annotations
 
+import functools
 import secrets as random
 import string
 import typing as t
+import uuid
+
+import yaml
 
 from .faults import Faults, listed, shown, type_name
 
@@ -15,12 +19,24 @@ KEYS: dict[str, int] = {"database_password": 40, "secret_key": 60}
 #: What stands for a secret in check mode on a cluster that has none yet.
 PLACEHOLDER = "made-by-the-first-run"
 TOP = "ntier_secrets"
+#: The other dictionary of the file: the cluster's name for itself, and the authority that signs its hosts' certificates.
+CLUSTER = "ntier_cluster"
+CLUSTER_KEYS = ("id", "authority_key", "authority_certificate")
+#: What stands for the id in check mode on a cluster that has none yet.
+PLACEHOLDER_ID = str(uuid.UUID(int=0))
 HEADING = """\
 ---
-# The secrets of this inventory's sites, made by ntier.django. Keep this file, and keep it to yourself:
-# without it the next run makes new ones, and everybody is signed out. Encrypt it with `ansible-vault encrypt`;
-# where a vault password is configured, ntier.django does that itself.
+# The secrets of this inventory's sites and of their cluster, made by ntier.django. Keep this file, and keep it to
+# yourself: without it the next run makes new ones, and everybody is signed out. Encrypt it with `ansible-vault
+# encrypt`; where a vault password is configured, ntier.django does that itself.
 """
+_MAKE_CLUSTER = (
+    "Add id (as uuidgen prints one), authority_key and authority_certificate (the two files, as text, of openssl req -x509 "
+    "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 7300 -subj /CN=cluster -keyout authority.key -out authority.crt)"
+)
+_NEW_CLUSTER = (
+    "Put it back from a copy of the file, or take {} out: a new one is made, and every host gets a new certificate"
+)
 
 
 def check(
@@ -76,6 +92,57 @@ def check(
     return result
 
 
+def check_cluster(content: t.Any, path: str, supplied: bool, faults: Faults, thorough: bool = False) -> dict[str, str]:
+    """Return what a file holds of the cluster, with the keys of C(CLUSTER_KEYS), and note in *faults* what is wrong with it.
+
+    :arg content: the parsed file, or None when there is none; what L(check) says of it is not said again.
+    :arg path: the file, for messages.
+    :arg supplied: whether the user keeps the file; then the cluster has to be in it. Otherwise it is made when it is missing.
+    :arg thorough: whether to try out that key and certificate are an authority, too. That costs each process a slow import.
+    :return: an empty dictionary when there is nothing, or a fault.
+    """
+    if not isinstance(content, dict) or not isinstance(content.get(TOP), dict):
+        return {}
+    where = f"file {path}"
+    entry = content.get(CLUSTER)
+    if entry is None:
+        if supplied:
+            faults.add(where, f"has no '{CLUSTER}' beside '{TOP}'", _MAKE_CLUSTER)
+        return {}
+    fix = _MAKE_CLUSTER if supplied else _NEW_CLUSTER.format(CLUSTER)
+    if not isinstance(entry, dict):
+        faults.add(where, f"{CLUSTER} is {type_name(entry)}", fix)
+        return {}
+    before = len(faults)
+    for key in entry:
+        if key not in CLUSTER_KEYS:
+            faults.add(where, f"{CLUSTER} has the unknown key {shown(key)}", f"It has {listed(CLUSTER_KEYS)}")
+    for key in CLUSTER_KEYS:
+        value = entry.get(key)
+        if value is None or str(value) == "":
+            faults.add(where, f"{CLUSTER} has no '{key}'", fix)
+        elif key == "id" and not _is_uuid(str(value)):
+            faults.add(where, f"{CLUSTER}.id is {shown(value)}, which is no UUID", fix)
+        elif key != "id" and "-----BEGIN " not in str(value):
+            faults.add(where, f"{CLUSTER}.{key} is not in PEM", fix)
+    if len(faults) == before and thorough:
+        from .authority import wrong
+
+        what = wrong(str(entry["authority_key"]), str(entry["authority_certificate"]))
+        if what:
+            faults.add(where, f"{CLUSTER} {what}", fix)
+    if len(faults) > before:
+        return {}
+    return {key: str(entry[key]) for key in CLUSTER_KEYS}
+
+
+def _is_uuid(value: str) -> bool:
+    try:
+        return str(uuid.UUID(value)) == value.lower()
+    except ValueError:
+        return False
+
+
 def complete(
     present: t.Mapping[str, t.Mapping[str, str]], sites: t.Sequence[str]
 ) -> tuple[dict[str, dict[str, str]], list[str]]:
@@ -93,3 +160,34 @@ def complete(
 def placeholders(present: t.Mapping[str, t.Mapping[str, str]], sites: t.Sequence[str]) -> dict[str, dict[str, str]]:
     """Return the secrets of all sites with a stand-in for those that a real run would make."""
     return {site: dict(present.get(site) or dict.fromkeys(KEYS, PLACEHOLDER)) for site in sites}
+
+
+def make_cluster() -> dict[str, str]:
+    """Return a new cluster's id and its new authority."""
+    from .authority import make
+
+    name = str(uuid.uuid4())
+    key, certificate = make(f"ntier cluster {name}")
+    return {"id": name, "authority_key": key, "authority_certificate": certificate}
+
+
+@functools.cache
+def placeholder_cluster() -> dict[str, str]:
+    """Return a stand-in for the cluster that a real run would make: its authority works, and nobody keeps it."""
+    return {**make_cluster(), "id": PLACEHOLDER_ID}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Write text of several lines as such, for the people who read the file."""
+
+
+_Dumper.add_representer(
+    str,
+    lambda dumper, value: dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None),
+)
+
+
+def text(sites: t.Mapping[str, t.Mapping[str, str]], cluster: t.Mapping[str, str]) -> str:
+    """Return the file that holds the secrets of sites and, unless it is empty, of the cluster."""
+    content = {TOP: dict(sites), **({CLUSTER: dict(cluster)} if cluster else {})}
+    return HEADING + yaml.dump(content, Dumper=_Dumper, default_flow_style=False)

@@ -1,8 +1,9 @@
-"""The sites' secrets: made once beside the inventory, and never lost."""
+"""The secrets of sites and cluster: made once beside the inventory, and never lost."""
 
 import multiprocessing
 import os
 import stat
+import uuid
 
 import pytest
 import yaml
@@ -11,12 +12,15 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible.plugins.loader import lookup_loader
 from ansible.template import Templar, trust_as_template
+from cryptography import x509
 
-from ansible_collections.ntier.django.plugins.plugin_utils import secrets
+from ansible_collections.ntier.django.plugins.plugin_utils import authority, secrets
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults
 
 KEYS = {"database_password", "secret_key"}
 WHOLE = {"database_password": "p", "secret_key": "k"}
+CLUSTER = secrets.make_cluster()
+CLUSTER_KEYS = {"id", "authority_key", "authority_certificate"}
 
 
 @pytest.fixture
@@ -52,8 +56,18 @@ def write(path, content):
     path.write_text(content if isinstance(content, str) else yaml.safe_dump({"ntier_secrets": content}))
 
 
+def write_cluster(path, cluster, sites=None):
+    write(
+        path, yaml.safe_dump({"ntier_secrets": {"blog": WHOLE if sites is None else sites}, "ntier_cluster": cluster})
+    )
+
+
 def sites_in(path):
     return yaml.safe_load(path.read_text())["ntier_secrets"]
+
+
+def cluster_in(path):
+    return yaml.safe_load(path.read_text())["ntier_cluster"]
 
 
 # --- made once ----------------------------------------------------------------------------------------------------
@@ -275,12 +289,160 @@ def test_a_wrong_vault_password_is_refused_with_the_file_and_the_fix(path, passw
     assert path.read_bytes() == before
 
 
+# --- the cluster --------------------------------------------------------------------------------------------------
+
+
+def test_the_cluster_gets_an_id_and_an_authority_with_the_first_run(path):
+    found = look_up(path, "blog", cluster=True)
+    assert set(found) == {"sites", "cluster"}
+    assert set(found["cluster"]) == CLUSTER_KEYS
+    assert found == {"sites": sites_in(path), "cluster": cluster_in(path)}
+    assert uuid.UUID(found["cluster"]["id"]).version == 4
+    assert authority.wrong(found["cluster"]["authority_key"], found["cluster"]["authority_certificate"]) is None
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_its_keys_are_written_for_people_to_copy(path):
+    look_up(path, "blog", cluster=True)
+    assert "  authority_key: |\n    -----BEGIN PRIVATE KEY-----\n" in path.read_text()
+
+
+def test_the_authority_bears_the_clusters_id():
+    made = secrets.make_cluster()
+    certificate = x509.load_pem_x509_certificate(made["authority_certificate"].encode())
+    assert certificate.subject.rfc4514_string() == f"CN=ntier cluster {made['id']}"
+
+
+def test_the_second_run_has_the_same_cluster_and_leaves_the_file_alone(path):
+    made = look_up(path, "blog", cluster=True)
+    before = path.stat()
+    assert look_up(path, "blog", cluster=True) == made
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_file_of_an_older_version_gets_the_cluster_and_keeps_its_secrets(path):
+    made = look_up(path, "blog", "shop")
+    found = look_up(path, "blog", cluster=True)
+    assert found["sites"] == {"blog": made["blog"]}
+    assert sites_in(path) == made
+    assert cluster_in(path) == found["cluster"]
+
+
+def test_who_asks_for_sites_alone_gets_no_cluster_and_loses_none(path):
+    made = look_up(path, "blog", cluster=True)
+    assert set(look_up(path, "blog", "shop")) == {"blog", "shop"}
+    assert cluster_in(path) == made["cluster"]
+
+
+def test_a_cluster_needs_no_site(path):
+    made = look_up(path, cluster=True)
+    assert made["sites"] == {}
+    assert look_up(path, cluster=True) == made
+
+
+def test_with_a_vault_password_the_cluster_is_encrypted_too(path):
+    made = look_up(path, "blog", cluster=True, password="pw")
+    assert path.read_text().startswith("$ANSIBLE_VAULT;")
+    assert yaml.safe_load(decrypted(path, "pw"))["ntier_cluster"] == made["cluster"]
+    assert look_up(path, "blog", cluster=True, password="pw") == made
+
+
+def test_a_cluster_is_added_to_an_encrypted_file(path):
+    made = look_up(path, "blog", password="pw")
+    found = look_up(path, "blog", cluster=True, password="pw")
+    assert found["sites"] == made
+    assert yaml.safe_load(decrypted(path, "pw"))["ntier_cluster"] == found["cluster"]
+
+
+def test_check_mode_returns_a_cluster_that_works_and_keeps_it_nowhere(path):
+    found = look_up(path, "blog", cluster=True, check_mode=True)
+    assert found["sites"] == {"blog": dict.fromkeys(KEYS, secrets.PLACEHOLDER)}
+    assert found["cluster"]["id"] == "00000000-0000-0000-0000-000000000000"
+    assert authority.wrong(found["cluster"]["authority_key"], found["cluster"]["authority_certificate"]) is None
+    assert not path.parent.exists()
+    made = look_up(path, "blog", cluster=True)["cluster"]
+    assert all(made[key] != found["cluster"][key] for key in CLUSTER_KEYS)
+
+
+def test_check_mode_has_one_stand_in_for_all_who_ask(path):
+    assert look_up(path, cluster=True, check_mode=True) == look_up(path, cluster=True, check_mode=True)
+
+
+def test_check_mode_returns_the_cluster_that_is_there(path):
+    made = look_up(path, "blog", cluster=True)
+    before = path.read_text()
+    assert look_up(path, "blog", "shop", cluster=True, check_mode=True)["cluster"] == made["cluster"]
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("cluster", "what"),
+    [
+        ("x", "ntier_cluster is a text. Put it back from a copy of the file, or take ntier_cluster out: a new one"),
+        ({**CLUSTER, "id": ""}, "ntier_cluster has no 'id'. Put it back from a copy"),
+        ({**CLUSTER, "id": "main"}, "ntier_cluster.id is 'main', which is no UUID"),
+        ({**CLUSTER, "authority_key": None}, "ntier_cluster has no 'authority_key'"),
+        ({**CLUSTER, "authority_certificate": "x"}, "ntier_cluster.authority_certificate is not in PEM"),
+        (
+            {**CLUSTER, "key": "x"},
+            "ntier_cluster has the unknown key 'key'. It has id, authority_key and authority_certificate",
+        ),
+    ],
+)
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_damaged_cluster_is_refused_and_left_alone(path, cluster, what, check_mode):
+    write_cluster(path, cluster)
+    before = path.read_bytes()
+    text = fault_of(path, "blog", cluster=True, check_mode=check_mode)
+    assert f"file {path}: {what}" in text
+    assert "PRIVATE KEY" not in text
+    assert path.read_bytes() == before
+
+
+def test_a_key_of_another_authority_is_found_before_anything_is_done(path):
+    """The preflight asks in check mode first."""
+    write_cluster(path, {**CLUSTER, "authority_key": secrets.make_cluster()["authority_key"]})
+    text = fault_of(path, "blog", cluster=True, check_mode=True)
+    assert f"file {path}: ntier_cluster has an authority_key that does not fit its authority_certificate. Put" in text
+
+
+def test_a_damaged_cluster_is_not_lost_when_the_file_is_written_anew_for_a_site(path):
+    write_cluster(path, {"id": CLUSTER["id"]})
+    before = path.read_bytes()
+    assert "ntier_cluster has no 'authority_key'" in fault_of(path, "blog", "shop")
+    assert path.read_bytes() == before
+
+
+def test_faults_of_sites_and_cluster_are_listed_together(path):
+    write_cluster(path, {}, sites={})
+    assert "(5 faults; no host has been changed)" in fault_of(path, "blog", cluster=True)
+
+
+def test_a_supplied_file_may_hold_the_cluster(path):
+    write_cluster(path, CLUSTER)
+    for check_mode in (True, False):
+        found = look_up(path, "blog", cluster=True, supplied=True, check_mode=check_mode)
+        assert found == {"sites": {"blog": WHOLE}, "cluster": CLUSTER}
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_supplied_file_without_the_cluster_is_refused_with_the_way_to_make_one(path, check_mode):
+    write(path, {"blog": WHOLE})
+    text = fault_of(path, "blog", cluster=True, supplied=True, check_mode=check_mode)
+    assert f"file {path}: has no 'ntier_cluster' beside 'ntier_secrets'. Add id (as uuidgen prints one)" in text
+    assert "openssl req -x509 -newkey ec " in text
+
+
+def test_a_supplied_file_that_is_not_there_is_one_fault(path):
+    assert "(1 fault; no host has been changed)" in fault_of(path, "blog", cluster=True, supplied=True)
+
+
 # --- at the same time ---------------------------------------------------------------------------------------------
 
 
 def look_up_at_once(path, start, site, found):
     start.wait()
-    found.put(look_up(path, "common", site))
+    found.put(look_up(path, "common", site, cluster=True))
 
 
 def test_processes_that_come_at_the_same_time_agree(path):
@@ -296,5 +458,6 @@ def test_processes_that_come_at_the_same_time_agree(path):
         worker.join()
     kept = sites_in(path)
     assert set(kept) == {"common", *(f"site{number}" for number in range(8))}
-    assert all(kept[site] == entry for result in results for site, entry in result.items())
+    assert all(kept[site] == entry for result in results for site, entry in result["sites"].items())
+    assert all(result["cluster"] == cluster_in(path) for result in results)
     assert os.listdir(path.parent) == [path.name]
