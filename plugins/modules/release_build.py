@@ -39,6 +39,10 @@ options:
     description: The site's settings module, where a project without requirements may hint at its version of Django.
     type: str
     default: ""
+  prebuilt:
+    description: Whether the folder has project, settings and wheels of another host's build already, so that only a virtual environment is made.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: The module does nothing in check mode.
@@ -248,17 +252,7 @@ class Builder:
     def build(self):
         """Do all steps; return what the module returns."""
         self.link_project()
-        self.step(
-            "environment",
-            [
-                self.uv,
-                "venv",
-                "--quiet",
-                "--python",
-                self.site.get("python") or "python3",
-                os.path.join(self.folder, "venv"),
-            ],
-        )
+        self.make_environment()
         own, found = self.requirements()
         count = self.resolve(own)
         index = self.site["source"].get("index")
@@ -275,6 +269,25 @@ class Builder:
             self.lock,
         ]
         self.step("wheels", wheel + (["--extra-index-url", index] if index else []))
+        self.install_wheels()
+        for path in glob.glob(os.path.join(self.folder, "*.in")) + glob.glob(os.path.join(self.folder, "exported.txt")):
+            os.unlink(path)
+        return {"requirements": found, "packages": count, "seconds": self.seconds}
+
+    def install(self):
+        """Make an environment of what another host has built; return what the module returns."""
+        self.make_environment()
+        self.install_wheels()
+        wheels = glob.glob(os.path.join(self.wheels, "*.whl"))
+        return {"requirements": "the leader's wheels", "packages": len(wheels), "seconds": self.seconds}
+
+    def make_environment(self):
+        """Make an empty virtual environment."""
+        python = self.site.get("python") or "python3"
+        self.step("environment", [self.uv, "venv", "--quiet", "--python", python, os.path.join(self.folder, "venv")])
+
+    def install_wheels(self):
+        """Install the wheels and nothing else, and compile the code."""
         # The wheels by name, and not the lock file: it may name folders of the source and repositories, which are wheels by now.
         wheels = sorted(glob.glob(os.path.join(self.wheels, "*.whl")))
         install = [self.uv, "pip", "install", "--quiet", "--offline", "--no-index", "--no-deps", "--compile-bytecode"]
@@ -288,9 +301,6 @@ class Builder:
             timeout=600,
             check=False,
         )
-        for path in glob.glob(os.path.join(self.folder, "*.in")) + glob.glob(os.path.join(self.folder, "exported.txt")):
-            os.unlink(path)
-        return {"requirements": found, "packages": count, "seconds": self.seconds}
 
 
 def main():
@@ -303,12 +313,14 @@ def main():
             "pip": {"type": "path", "required": True},
             "cache": {"type": "path", "required": True},
             "settings": {"type": "str", "default": ""},
+            "prebuilt": {"type": "bool", "default": False},
         },
     )
     os.umask(0o027)
+    prebuilt = module.params.pop("prebuilt")
     builder = Builder(**module.params)
     try:
-        result = builder.build()
+        result = builder.install() if prebuilt else builder.build()
     except BuildError as error:
         module.fail_json(msg=str(error), seconds=builder.seconds)
     module.exit_json(changed=True, **result)

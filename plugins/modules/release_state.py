@@ -27,6 +27,15 @@ options:
     description: Path of uv; its version is returned.
     type: path
     required: true
+  targets:
+    description:
+      - What this module returned as C(sites) on the host that builds. Then nothing is compared with the sources, and C(install) says what this host lacks.
+    type: list
+    elements: dict
+  build:
+    description: Whether a release may be built; otherwise what is live is what shall be live.
+    type: bool
+    default: true
   keep:
     description: How many releases of a site to keep, the live one among them.
     type: int
@@ -48,6 +57,16 @@ EXAMPLES = r"""
 RETURN = r"""
 build:
   description: The sites that need a release, each with C(revision), C(inputs), C(release) (the name for it) and C(live).
+  type: list
+  elements: dict
+  returned: success
+install:
+  description: The sites whose live release is not the target, each with C(present), whether the release is here already.
+  type: list
+  elements: dict
+  returned: when C(targets) is given
+sites:
+  description: Site by site the release that shall be live, with C(name), C(release), C(revision), C(inputs).
   type: list
   elements: dict
   returned: success
@@ -111,6 +130,10 @@ def uv_version(path):
         return ""
 
 
+class SourceError(Exception):
+    """A source can't be asked; the message says which and why."""
+
+
 def main():
     """Run the module."""
     module = AnsibleModule(
@@ -118,18 +141,48 @@ def main():
             "sites": {"type": "list", "elements": "dict", "required": True},
             "home": {"type": "path", "default": "/srv"},
             "uv": {"type": "path", "required": True},
+            "targets": {"type": "list", "elements": "dict"},
+            "build": {"type": "bool", "default": True},
             "keep": {"type": "int", "default": 3},
         },
         supports_check_mode=True,
     )
-    home = module.params["home"]
-    now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
-    build, remove, failed = [], [], []
-    for site in module.params["sites"]:
-        folder = os.path.join(home, site["name"])
+    try:
+        result = compare_with_targets(module.params) if module.params["targets"] is not None else compare(module)
+    except SourceError as error:
+        module.fail_json(msg=f"{error}\nThe running releases stay live.")
+    module.exit_json(changed=False, uv_version=uv_version(module.params["uv"]), **result)
+
+
+def compare_with_targets(params):
+    """Return what a host lacks of what shall be live."""
+    targets = {target["name"]: target for target in params["targets"]}
+    install, remove = [], []
+    for site in params["sites"]:
+        folder = os.path.join(params["home"], site["name"])
         state = releases.releases_of(folder)
+        target = targets.get(site["name"], {})
+        wanted = target.get("release")
+        lacks = bool(wanted) and not (state["live"] == wanted and wanted in state["complete"])
+        if lacks:
+            # One that was switched to and not recorded is whole: a site must not lose the code that it runs.
+            present = wanted in state["complete"] or wanted == state["live"]
+            install.append({**site, **target, "live": state["live"], "present": present})
+        names = releases.removable(state, params["keep"] - lacks)
+        remove += [os.path.join(folder, "releases", name) for name in names if name != wanted]
+    return {"build": [], "install": install, "sites": list(targets.values()), "remove": remove}
+
+
+def compare(module):
+    """Return which sites need a build, on the host that builds."""
+    now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
+    build, sites, remove, failed = [], [], [], []
+    for site in module.params["sites"]:
+        folder = os.path.join(module.params["home"], site["name"])
+        state = releases.releases_of(folder)
+        record = state["complete"].get(state["live"]) or {}
         source = dict(site["source"])
-        if source["kind"] == "git":
+        if source["kind"] == "git" and module.params["build"]:
             source["revision"], error = ask_git(
                 source, f"/etc/ntier/keys/{site['name']}" if source.get("key_file") else None
             )
@@ -138,17 +191,21 @@ def main():
                 continue
         site = {**site, "source": source}
         inputs = releases.inputs_digest(site)
-        record = state["complete"].get(state["live"]) or {}
-        if record.get("inputs") != inputs:
+        wanted = {key: record.get(key) for key in ("release", "revision", "inputs")}
+        lacks = module.params["build"] and record.get("inputs") != inputs
+        if lacks:
             revision = str(source["revision"] or "unknown")
-            name = f"{now}-{revision[:12]}"
-            build.append({**site, "revision": revision, "inputs": inputs, "release": name, "live": state["live"]})
+            wanted = {"release": f"{now}-{revision[:12]}", "revision": revision, "inputs": inputs}
+            build.append({**site, **wanted, "live": state["live"], "present": False})
+        sites.append({"name": site["name"], **wanted})
         # A release that is about to be built counts, so that an unchanged run finds nothing left to remove.
-        keep = module.params["keep"] - (record.get("inputs") != inputs)
-        remove += [os.path.join(folder, "releases", name) for name in releases.removable(state, keep)]
+        remove += [
+            os.path.join(folder, "releases", name)
+            for name in releases.removable(state, module.params["keep"] - bool(lacks))
+        ]
     if failed:
-        module.fail_json(msg="\n".join(failed) + "\nThe running releases stay live.")
-    module.exit_json(changed=False, build=build, remove=remove, uv_version=uv_version(module.params["uv"]))
+        raise SourceError("\n".join(failed))
+    return {"build": build, "sites": sites, "remove": remove}
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ansible_collections.ntier.django.plugins.module_utils import releases
-from ansible_collections.ntier.django.plugins.modules import release_state
+from ansible_collections.ntier.django.plugins.modules import release_build, release_state
 from ansible_collections.ntier.django.plugins.modules.release_build import Builder, BuildError
 
 SITE = {
@@ -225,7 +225,10 @@ def state_module(tmp_path, monkeypatch):
         class Module:
             def __init__(self, **_spec):
                 self.check_mode = check_mode
-                self.params = {"sites": list(sites), "home": str(tmp_path), "uv": "/nowhere/uv", "keep": 3, **params}
+                self.params = {
+                    **{"sites": list(sites), "home": str(tmp_path), "uv": "/nowhere/uv"},
+                    **{"targets": None, "build": True, "keep": 3, **params},
+                }
 
             def exit_json(self, **result):
                 raise Exit(result)
@@ -243,7 +246,8 @@ def state_module(tmp_path, monkeypatch):
 def make_live(folder, *names, inputs):
     """Make releases of a site; the last one is live, with these inputs."""
     make_releases(folder, *names, live=names[-1])
-    (folder / "releases" / names[-1] / releases.RECORD).write_text(json.dumps({"inputs": inputs}))
+    record = {"name": folder.name, "release": names[-1], "revision": "abc", "inputs": inputs}
+    (folder / "releases" / names[-1] / releases.RECORD).write_text(json.dumps(record))
 
 
 def test_a_site_whose_inputs_are_live_needs_no_release(state_module, tmp_path):
@@ -301,10 +305,127 @@ def test_a_source_without_an_answer_fails_the_run_but_not_check_mode(state_modul
     found = state_module({**SITE, "source": source}, check_mode=check_mode)
     if check_mode:
         assert found["build"][0]["revision"] == "unknown"
+        assert found["sites"][0]["revision"] == "unknown"
     else:
         assert found["msg"].startswith(
             "site blog: its source https://git.example.com/blog.git can't be fetched: git is"
         )
+        assert found["msg"].endswith("\nThe running releases stay live.")
+
+
+# --- several hosts ------------------------------------------------------------------------------------------------
+
+
+def target_of(release="4", name="blog"):
+    """Return what the leader says of a site."""
+    return {"name": name, "release": release, "revision": "abc", "inputs": f"inputs-{release}"}
+
+
+def test_the_leader_says_what_is_live_and_what_will_be(state_module, tmp_path):
+    shop = {**SITE, "name": "shop"}
+    make_live(tmp_path / "blog", "1", "2", inputs=releases.inputs_digest(SITE))
+    found = state_module(SITE, shop)
+    live, built = found["sites"]
+    assert live == {"name": "blog", "release": "2", "revision": "abc", "inputs": releases.inputs_digest(SITE)}
+    (entry,) = found["build"]
+    assert built == {key: entry[key] for key in ("name", "release", "revision", "inputs")}
+    assert (entry["name"], entry["present"], entry["live"]) == ("shop", False, None)
+
+
+def test_a_run_without_the_leader_builds_nothing_and_asks_no_repository(state_module, tmp_path, monkeypatch):
+    monkeypatch.setattr(release_state, "ask_git", lambda *_arguments: pytest.fail("asked"))
+    git = {**SITE, "source": {"kind": "git", "location": "git@git:blog", "version": "main", "key_file": ""}}
+    make_live(tmp_path / "blog", "1", "2", inputs="of another time")
+    for site in (SITE, git):
+        found = state_module(site, build=False)
+        assert found["build"] == []
+        assert found["sites"] == [{"name": "blog", "release": "2", "revision": "abc", "inputs": "of another time"}]
+
+
+def test_without_the_leader_a_site_that_was_never_released_has_no_target(state_module):
+    found = state_module(SITE, build=False)
+    assert found["sites"] == [{"name": "blog", "release": None, "revision": None, "inputs": None}]
+    assert state_module(SITE, targets=found["sites"])["install"] == []
+
+
+def test_a_run_without_the_leader_removes_what_an_unchanged_run_would(state_module, tmp_path):
+    make_live(tmp_path / "blog", "1", "2", "3", "4", inputs="of another time")
+    assert state_module(SITE, build=False)["remove"] == [str(tmp_path / "blog/releases/1")]
+
+
+def test_a_host_that_has_what_the_leader_has_lacks_nothing(state_module, tmp_path):
+    make_live(tmp_path / "blog", "3", "4", inputs="inputs-4")
+    found = state_module(SITE, targets=[target_of()])
+    assert (found["build"], found["install"], found["remove"], found["changed"]) == ([], [], [], False)
+    assert found["sites"] == [target_of()]
+
+
+@pytest.mark.parametrize("names", [(), ("3",)])
+def test_a_host_that_lacks_a_release_gets_the_leaders(state_module, tmp_path, names):
+    if names:
+        make_live(tmp_path / "blog", *names, inputs="inputs-3")
+    (entry,) = state_module(SITE, targets=[target_of()])["install"]
+    assert {key: entry[key] for key in target_of()} == target_of()
+    assert (entry["live"], entry["present"]) == (names[-1] if names else None, False)
+    assert entry["health_url"] == SITE["health_url"]
+
+
+def test_a_release_that_is_here_and_not_live_is_switched_to(state_module, tmp_path):
+    make_live(tmp_path / "blog", "4", "5", inputs="inputs-5")
+    (entry,) = state_module(SITE, targets=[target_of()])["install"]
+    assert (entry["release"], entry["live"], entry["present"]) == ("4", "5", True)
+
+
+def test_the_inputs_of_a_host_that_follows_are_the_leaders_own_business(state_module, tmp_path):
+    make_live(tmp_path / "blog", "4", inputs="inputs-4")
+    changed = {**SITE, "configuration": "decaf"}
+    assert state_module(changed, targets=[target_of()])["install"] == []
+
+
+def test_a_follower_asks_no_repository(state_module, monkeypatch):
+    monkeypatch.setattr(release_state, "ask_git", lambda *_arguments: pytest.fail("asked"))
+    git = {**SITE, "source": {"kind": "git", "location": "git@git:blog", "version": "main", "key_file": ""}}
+    assert len(state_module(git, targets=[target_of()])["install"]) == 1
+
+
+@pytest.mark.parametrize("live", ["3", None])
+def test_what_a_run_left_that_was_cut_off_while_it_brought_the_release_is_brought_anew(state_module, tmp_path, live):
+    make_releases(tmp_path / "blog", "3", broken=["4"], live=live)
+    found = state_module(SITE, targets=[target_of()])
+    assert [(entry["release"], entry["present"]) for entry in found["install"]] == [("4", False)]
+    assert found["remove"] == []
+
+
+def test_a_release_that_runs_without_a_record_is_not_taken_from_below_the_site(state_module, tmp_path):
+    """A run that was cut off after the switch: the folder is whole, only its answer was not waited for."""
+    make_releases(tmp_path / "blog", "3", broken=["4"], live="4")
+    (entry,) = state_module(SITE, targets=[target_of()])["install"]
+    assert (entry["live"], entry["present"]) == ("4", True)
+
+
+def test_a_follower_keeps_as_many_releases_as_the_leader(state_module, tmp_path):
+    folder = tmp_path / "blog/releases"
+    make_live(tmp_path / "blog", "1", "2", "3", inputs="inputs-3")
+    found = state_module(SITE, targets=[target_of()])
+    assert found["remove"] == [str(folder / "1")]
+    (tmp_path / "blog/current").unlink()
+    make_live(tmp_path / "blog", "4", inputs="inputs-4")
+    assert state_module(SITE, targets=[target_of()])["remove"] == [str(folder / "1")]
+
+
+def test_the_target_is_never_removed(state_module, tmp_path):
+    make_live(tmp_path / "blog", "1", "2", "3", "4", inputs="inputs-4")
+    for keep in range(-1, 5):
+        found = state_module(SITE, targets=[target_of("1")], keep=keep)
+        assert not {str(tmp_path / "blog/releases" / name) for name in ("1", "4")} & set(found["remove"])
+
+
+def test_every_site_of_a_follower_is_looked_at(state_module, tmp_path):
+    make_live(tmp_path / "blog", "4", inputs="inputs-4")
+    sites = [SITE, {**SITE, "name": "shop"}, {**SITE, "name": "diary"}]
+    targets = [target_of(), target_of("7", "shop"), {**target_of(None, "diary")}]
+    found = state_module(*sites, targets=targets)
+    assert [(entry["name"], entry["release"]) for entry in found["install"]] == [("shop", "7")]
 
 
 def test_a_deploy_key_is_used_alone_and_nobody_is_asked():
@@ -531,3 +652,47 @@ def test_a_build_knows_nothing_of_the_environment_of_ansible(builder, monkeypatc
     fresh = Builder(SITE, str(tmp_path), "/opt/uv", "/opt/pip", str(tmp_path / "cache"), "blog.settings")
     assert "SECRET" not in fresh.environment
     assert fresh.environment["HOME"] == str(tmp_path)
+
+
+# --- what another host has built ----------------------------------------------------------------------------------
+
+
+def test_another_hosts_wheels_are_installed_and_nothing_else_is_made(build, tmp_path):
+    builder = build({"blog/settings.py": "DEBUG = True\n"})
+    wheels = tmp_path / "release/wheels"
+    wheels.mkdir()
+    for name in ("django-5.2-py3-none-any.whl", "asgiref-3-py3-none-any.whl"):
+        (wheels / name).touch()
+    builder.python = sys.executable
+    assert builder.install() == {"requirements": "the leader's wheels", "packages": 2, "seconds": {}}
+    environment, install = builder.commands
+    assert environment == ["/opt/uv", "venv", "--quiet", "--python", "python3", f"{builder.folder}/venv"]
+    assert {"--offline", "--no-index", "--no-deps"} <= set(install)
+    assert install[-2:] == sorted(str(path) for path in wheels.iterdir())
+
+
+def test_the_environment_has_the_python_that_the_site_asks_for(build):
+    builder = build(python="3.13")
+    builder.python = sys.executable
+    builder.install()
+    assert builder.commands[0][builder.commands[0].index("--python") + 1] == "3.13"
+
+
+@pytest.mark.parametrize(("prebuilt", "done"), [(True, "install"), (False, "build")])
+def test_the_module_builds_or_installs(monkeypatch, tmp_path, prebuilt, done):
+    class Module:
+        def __init__(self, argument_spec):
+            given = {"site": SITE, "folder": str(tmp_path), "uv": "/opt/uv", "pip": "/opt/pip"}
+            given |= {"cache": str(tmp_path / "cache"), "prebuilt": prebuilt}
+            self.params = {name: given.get(name, spec.get("default")) for name, spec in argument_spec.items()}
+
+        def exit_json(self, **result):
+            raise Exit(result)
+
+    monkeypatch.setattr(release_build, "AnsibleModule", Module)
+    monkeypatch.setattr(release_build.os, "umask", lambda _mask: None)
+    for name in ("install", "build"):
+        monkeypatch.setattr(Builder, name, lambda _self, name=name: {"did": name})
+    with pytest.raises(Exit) as end:
+        release_build.main()
+    assert end.value.args[0] == {"changed": True, "did": done}
