@@ -1,5 +1,6 @@
 """The settings that lie over a project's own: run as a host runs them, with small projects and the real Django."""
 
+import gzip
 import importlib
 import json
 import os
@@ -8,6 +9,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import time
 from unittest import mock
 
 import pytest
@@ -117,7 +119,7 @@ def test_what_startproject_makes_runs_with_what_the_cluster_knows(host, startpro
             "DISABLE_SERVER_SIDE_CURSORS": True,
         }
     }
-    assert found["CACHES"]["default"]["BACKEND"] == "django.core.cache.backends.memcached.PyMemcacheCache"
+    assert found["CACHES"]["default"]["BACKEND"] == "ntier_memcached.PyMemcacheCache"
     assert found["CACHES"]["default"]["LOCATION"] == ["127.0.0.1:11211"]
     assert found["CACHES"]["default"]["KEY_PREFIX"] == "blog"
     assert found["SESSION_ENGINE"] == "django.contrib.sessions.backends.cached_db"
@@ -163,7 +165,7 @@ def test_a_process_keeps_the_release_that_is_live_when_it_starts(host):
 
 def test_every_release_has_settings_of_its_own(host):
     machine = host()
-    other = machine.configure("other", secret_key="of the other one", prefix="/new")
+    other = machine.configure("other", secret_key="of the other one", static_url="/new/static/")
     found = machine.settings(NTIER_RELEASE=str(other))
     assert (found["SECRET_KEY"], found["STATIC_URL"]) == ("of the other one", "/new/static/")
     assert machine.settings()["SECRET_KEY"] == "key-blog"
@@ -273,6 +275,147 @@ def test_a_project_that_logs_for_itself_is_left_alone(host):
     assert host("LOGGING = {'version': 1}").settings()["LOGGING"] == {"version": 1}
 
 
+def test_a_cache_waits_for_no_server_longer_than_half_a_second(host):
+    options = host(memcached_servers=["10.0.0.21:11211", "10.0.0.22:11211"]).settings()["CACHES"]["default"]["OPTIONS"]
+    assert options["connect_timeout"] == options["timeout"] == 0.5
+
+
+# --- https --------------------------------------------------------------------------------------------------------
+
+
+def test_cookies_go_over_https_alone_where_a_balancer_speaks_it(host):
+    found = host(https=True).settings()
+    assert found["SESSION_COOKIE_SECURE"] is True
+    assert found["CSRF_COOKIE_SECURE"] is True
+    assert "SECURE_SSL_REDIRECT" not in found
+
+
+def test_a_project_may_decide_otherwise_about_its_cookies(host):
+    found = host("SESSION_COOKIE_SECURE = False\nSECURE_SSL_REDIRECT = True", https=True).settings()
+    assert found["SESSION_COOKIE_SECURE"] is False
+    assert found["CSRF_COOKIE_SECURE"] is True
+    assert found["SECURE_SSL_REDIRECT"] is True
+
+
+def test_without_https_cookies_stay_as_the_project_has_them(host):
+    assert not [name for name in host(https=False).settings() if name.endswith("_SECURE")]
+
+
+# --- whole pages --------------------------------------------------------------------------------------------------
+
+UPDATE, FETCH = "ntier_middleware.UpdateCacheMiddleware", "ntier_middleware.FetchFromCacheMiddleware"
+
+
+def test_pages_are_kept_around_all_other_middleware(host, startproject):
+    found = host(startproject, page_cache_seconds=60).settings()
+    first, *between, last = found["MIDDLEWARE"]
+    assert (first, last) == (UPDATE, FETCH)
+    assert between[0] == "django.middleware.security.SecurityMiddleware"
+    assert found["CACHE_MIDDLEWARE_SECONDS"] == 60
+
+
+def test_pages_are_not_kept_unless_somebody_asks_for_it(host, startproject):
+    found = host(startproject).settings()
+    assert not [name for name in found["MIDDLEWARE"] if "Cache" in name]
+    assert "CACHE_MIDDLEWARE_SECONDS" not in found
+
+
+def test_a_project_that_keeps_pages_itself_has_its_own_order(host):
+    given = ["a.First", "django.middleware.cache.UpdateCacheMiddleware", "a.FetchFromCacheMiddleware", "a.Last"]
+    found = host(f"MIDDLEWARE = {given!r}", page_cache_seconds=60).settings()
+    assert found["MIDDLEWARE"] == given
+
+
+def test_each_release_keeps_pages_of_its_own(host):
+    machine = host("CACHE_MIDDLEWARE_KEY_PREFIX = 'v2'", page_cache_seconds=60)
+    other = machine.configure("20261122-101500-abc")
+    assert machine.settings()["CACHE_MIDDLEWARE_KEY_PREFIX"] == "v2:release"
+    assert machine.settings(NTIER_RELEASE=str(other))["CACHE_MIDDLEWARE_KEY_PREFIX"] == "v2:20261122-101500-abc"
+
+
+PAGES = """
+import itertools
+from django.http import HttpResponse
+from django.urls import path
+from django.middleware.csrf import get_token
+numbers = itertools.count(1)
+
+def plain(request):
+    return HttpResponse(next(numbers))
+
+def form(request):
+    return HttpResponse(f"{next(numbers)} {get_token(request)}")
+
+def greeting(request):
+    return HttpResponse(f"{next(numbers)} {request.session.get('name', 'stranger')}")
+
+def cart(request):
+    request.session["name"] = "cart"
+    return HttpResponse(next(numbers))
+
+urlpatterns = [path(view.__name__, view) for view in (plain, form, greeting, cart)]
+"""
+VISITS = """
+import json, sys
+import django
+django.setup()
+from django.test import Client
+answers = []
+for path, headers in json.loads(sys.argv[1]):
+    answer = Client().get(path, HTTP_HOST="blog.example.com", **headers)
+    answers.append([answer.content.decode().split()[0], sorted(answer.cookies)])
+print(json.dumps(answers))
+"""
+SESSIONS = """
+ROOT_URLCONF = "mysite.urls"
+SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+]
+"""
+
+
+def visits(machine, *requests):
+    """Return the number of the page, which grows whenever one is made, and the names of the cookies it sets.
+
+    A request is a path and a Cookie header, or a path and any headers.
+    """
+    machine.write("mysite/urls.py", PAGES)
+    requests = [(path, more if isinstance(more, dict) else {"HTTP_COOKIE": more}) for path, more in requests]
+    return json.loads(machine.run("-c", VISITS, json.dumps(requests)))
+
+
+@pytest.fixture
+def pages(host):
+    """Return a host that keeps pages for a minute, in the process's own memory."""
+    return host(SESSIONS, page_cache_seconds=60, memcached_servers=[])
+
+
+def test_a_page_is_made_once_for_all_visitors(pages):
+    assert visits(pages, ("/plain", ""), ("/plain", "consent=yes")) == [["1", []], ["1", []]]
+
+
+def test_a_page_that_greets_is_made_for_those_without_a_session_and_anew_for_the_others(pages):
+    answers = visits(
+        pages, ("/greeting", ""), ("/greeting", ""), ("/greeting", "sessionid=a"), ("/greeting", "sessionid=a")
+    )
+    assert [number for number, _cookies in answers] == ["1", "1", "2", "3"]
+
+
+def test_what_is_shown_to_those_who_authorize_themselves_is_not_shown_to_others(pages):
+    secret = {"HTTP_AUTHORIZATION": "Basic eDp5"}
+    answers = visits(pages, ("/plain", secret), ("/plain", ""), ("/plain", secret), ("/plain", ""))
+    assert [number for number, _cookies in answers] == ["1", "2", "3", "2"]
+
+
+@pytest.mark.parametrize(("path", "cookie"), [("/form", "csrftoken"), ("/cart", "sessionid")])
+def test_two_visitors_with_the_same_cookies_do_not_get_one_secret(pages, path, cookie):
+    answers = visits(pages, (path, "consent=yes"), (path, "consent=yes"), (path, ""), (path, ""))
+    assert answers == [[str(number), [cookie]] for number in range(1, 5)]
+
+
 # --- static files -------------------------------------------------------------------------------------------------
 
 PLAIN = "django.contrib.staticfiles.storage.StaticFilesStorage"
@@ -333,6 +476,14 @@ def test_collected_files_get_hashed_names_and_the_release_keeps_the_list_of_them
     assert style == f"/shop/static/{names['mysite/style.css']}"
     assert logo == f"/shop/static/{names['mysite/logo.svg']}"
     assert missing == "/shop/static/mysite/nowhere.png"
+
+
+def test_files_may_have_a_domain_of_their_own(host):
+    machine = host(COLLECT, site={"prefix": "/shop", "media_domain": "media.example.com"}, hashed_static=False)
+    found = machine.settings()
+    assert found["STATIC_URL"] == "//media.example.com/shop/static/"
+    assert found["MEDIA_URL"] == "//media.example.com/shop/media/"
+    assert json.loads(machine.run("-c", STATIC))[0] == "//media.example.com/shop/static/mysite/style.css"
 
 
 def test_two_releases_share_the_folder_and_each_finds_its_own_files(host):
@@ -462,6 +613,166 @@ def test_a_project_without_an_application_has_djangos(host):
     assert answers(machine, ("", "blog.example.com", "https"))[0][:2] == [200, None]
 
 
+# --- the health page ----------------------------------------------------------------------------------------------
+
+PROBES = """
+import io, json, sys, threading, time
+from wsgiref.util import setup_testing_defaults
+import ntier_wsgi
+
+def get(path, method="GET", script="", host="nobody.example.org"):
+    environ = {"REQUEST_METHOD": method, "HTTP_HOST": host, "SCRIPT_NAME": script, "PATH_INFO": path}
+    setup_testing_defaults(environ)
+    found = []
+    body = b"".join(ntier_wsgi.application(environ, lambda line, headers: found.append((line, dict(headers)))))
+    status, headers = found[0]
+    return int(status[:3]), headers, body.decode()
+
+def health(**more):
+    status, _headers, body = get(ntier_wsgi.HEALTH, **more)
+    return [status, json.loads(body)]
+
+"""
+ALL_OK = {"app": "ok", "database": "ok", "cache": "ok"}
+SQLITE = """
+import ntier_settings
+ntier_settings.DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+"""
+
+
+def probe(machine, script, before=SQLITE):
+    """Run a script with the functions above; return what it prints."""
+    machine.write("mysite/urls.py", URLS)
+    machine.write("mysite/wsgi.py", WSGI.replace("{by}", "wsgi"))
+    return json.loads(machine.run("-c", before + PROBES + script))
+
+
+@pytest.fixture
+def site(host):
+    """Return a function that makes a host with a site below a prefix and no memcached."""
+    return lambda settings=PROJECT, **more: host(
+        settings, **{"memcached_servers": [], "site": {"prefix": "/shop"}, **more}
+    )
+
+
+def test_balancers_are_told_that_all_is_well(site):
+    script = "print(json.dumps(get('/shop/_ntier/health')))"
+    status, headers, body = probe(site(), script)
+    assert status == 200
+    assert json.loads(body) == ALL_OK
+    assert headers == {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        "Cache-Control": "no-store",
+    }
+
+
+def test_the_health_page_is_found_with_the_prefix_split_off_too_and_nothing_else_is(site):
+    script = """
+answers = [get("/_ntier/health", script="/shop"), get("/_ntier/health"), get("/shop/_ntier/health/"), get("/_ntier/health/x")]
+print(json.dumps([status for status, *more in answers]))
+"""
+    # The others go to the site, which does not know this host.
+    assert probe(site(), script) == [200, 400, 400, 400]
+
+
+def test_the_health_page_is_for_looking_at_only(site):
+    script = "print(json.dumps([get(ntier_wsgi.HEALTH, method=method) for method in ('HEAD', 'POST')]))"
+    head, post = probe(site(), script)
+    assert (head[0], head[2]) == (200, "")
+    assert int(head[1]["Content-Length"]) > 0
+    assert (post[0], post[1]["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize("settings", [f"{PROJECT}WSGI_APPLICATION = 'mysite.wsgi.application'", PROJECT])
+def test_a_project_with_an_application_of_its_own_has_the_page_as_well(site, settings):
+    assert probe(site(settings), "print(json.dumps(health()))") == [200, ALL_OK]
+
+
+def test_a_site_without_database_and_with_a_cache_that_keeps_nothing_is_well(site):
+    settings = "CACHES = {'default': {'BACKEND': 'django.core.cache.backends.dummy.DummyCache'}}\n" + PROJECT
+    assert probe(site(settings), "print(json.dumps(health()))", SQLITE.replace("sqlite3", "dummy")) == [200, ALL_OK]
+
+
+def test_a_database_that_does_not_answer_takes_the_host_out(site):
+    broken = SQLITE.replace(":memory:", "/nowhere/key-blog/password-blog/db")
+    status, report = probe(site(), "health(); print(json.dumps(health()))", broken)
+    assert status == 503
+    assert report == {**ALL_OK, "database": "OperationalError: unable to open database file"}
+
+
+def test_a_driver_that_is_missing_is_a_fault_and_no_error_page(site):
+    status, report = probe(
+        site(), "print(json.dumps(health()))", SQLITE.replace("django.db.backends.sqlite3", "nowhere")
+    )
+    assert status == 503
+    assert report["database"].startswith("ImproperlyConfigured: 'nowhere' isn't an available database backend")
+
+
+def test_errors_are_short_and_keep_secrets(site):
+    script = """
+error = ValueError("  for blog:password-blog and key-blog" + "x" * 999 + "\\nsecond line")
+print(json.dumps(ntier_wsgi.explain(error)))
+"""
+    text = probe(site(), script)
+    assert text.startswith("ValueError: for blog:… and …xxx")
+    assert len(text) == 200
+    assert "second" not in text
+
+
+def test_a_dead_cache_is_reported_and_leaves_the_host_in(site):
+    machine = site(memcached_servers=["127.0.0.1:1", "127.0.0.1:2"])
+    status, report = probe(machine, "print(json.dumps(health()))")
+    assert status == 200
+    assert report == {**ALL_OK, "cache": "no answer from 127.0.0.1:1, 127.0.0.1:2"}
+
+
+WAITING = """
+release, started = threading.Event(), threading.Event()
+def wait():
+    started.set()
+    release.wait(10)
+    return "ok"
+answers = []
+before = health() if KNOWN else None
+ntier_wsgi.ask_database = wait
+thread = threading.Thread(target=lambda: answers.append(health()))
+thread.start()
+started.wait(10)
+begin = time.monotonic()
+answers.append(health())
+ntier_wsgi.PATIENCE = 0
+answers.append(health())
+seconds = time.monotonic() - begin
+release.set()
+thread.join()
+ntier_wsgi.ask_database = lambda: "ok"
+answers.append(health())
+print(json.dumps([seconds, *answers]))
+"""
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_probe_that_waits_holds_one_thread_and_no_more(site, known):
+    seconds, at_once, later, waited, after = probe(site(), f"KNOWN = {known}\n{WAITING}")
+    assert seconds < 0.5
+    # Two balancers may ask at the same moment; what was found last is good enough for a second.
+    assert at_once == ([200, ALL_OK] if known else [503, {**ALL_OK, "database": "no answer yet"}])
+    assert later == [503, {**ALL_OK, "database": "no answer for 0 seconds"}]
+    assert waited == after == [200, ALL_OK]
+
+
+def test_a_probe_uses_the_connection_that_is_there(site):
+    script = """
+from django.db import connection
+health()
+first = connection.connection
+health()
+print(json.dumps(first is not None and first is connection.connection))
+"""
+    assert probe(site(), script) is True
+
+
 # --- gunicorn -----------------------------------------------------------------------------------------------------
 
 
@@ -478,9 +789,11 @@ def gunicorn_of(machine, monkeypatch):
 
 
 def test_gunicorn_gets_the_figures_of_its_site(host, monkeypatch):
-    machine = host(workers=7, threads=3, timeout_seconds=20)
-    older = machine.configure("older", workers=1, threads=1)
+    machine = host(timeout_seconds=20)
+    older = machine.configure("older", timeout_seconds=10)
     monkeypatch.setenv("NTIER_RELEASE", str(older))
+    monkeypatch.setenv("NTIER_WORKERS", "7")
+    monkeypatch.setenv("NTIER_THREADS", "3")
     found = gunicorn_of(machine, monkeypatch)
     assert (found["workers"], found["threads"]) == (7, 3)
     assert (found["timeout"], found["graceful_timeout"]) == (20, 20)
@@ -489,8 +802,105 @@ def test_gunicorn_gets_the_figures_of_its_site(host, monkeypatch):
     assert os.environ["NTIER_RELEASE"] == str(machine.folder / "release")
 
 
+@pytest.mark.parametrize("value", [None, ""])
+def test_gunicorn_comes_up_on_a_host_that_says_no_figures(host, monkeypatch, value):
+    for name in ("NTIER_WORKERS", "NTIER_THREADS"):
+        monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
+    found = gunicorn_of(host(), monkeypatch)
+    assert (found["workers"], found["threads"]) == (2, 4)
+
+
 def test_gunicorn_stops_before_systemd_loses_its_patience(host, monkeypatch):
     assert gunicorn_of(host(timeout_seconds=600), monkeypatch)["graceful_timeout"] < 45
+
+
+# --- compressed files ---------------------------------------------------------------------------------------------
+
+TEXT = b"body { color: teal; }\n" * 100
+
+
+@pytest.fixture
+def compress(tmp_path):
+    """Return a function that compresses a folder of static files and returns what it says, and the folder."""
+    folder = tmp_path / "static"
+    (folder / "blog").mkdir(parents=True)
+    command = [sys.executable, str(FILES / "ntier_compress.py"), str(folder)]
+
+    def run():
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    return run, folder
+
+
+def test_files_are_compressed_where_it_pays(compress):
+    run, folder = compress
+    for name in ("a.css", "blog/b.JS", "blog/c.svg", "d.abcdef012345.map"):
+        (folder / name).write_bytes(TEXT)
+    (folder / "small.css").write_bytes(b"a {}")
+    (folder / "noise.json").write_bytes(os.urandom(4096))
+    (folder / "picture.png").write_bytes(TEXT)
+    (folder / "link.css").symlink_to("a.css")
+    (folder / "a.css").chmod(0o640)
+    assert run() == "4 made, 0 removed"
+    made = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.gz"))
+    assert made == ["a.css.gz", "blog/b.JS.gz", "blog/c.svg.gz", "d.abcdef012345.map.gz"]
+    assert gzip.decompress((folder / "a.css.gz").read_bytes()) == TEXT
+    assert (folder / "a.css.gz").stat().st_mode & 0o777 == 0o640
+    assert (folder / "a.css.gz").stat().st_mtime_ns == (folder / "a.css").stat().st_mtime_ns
+    assert (folder / "a.css.gz").read_bytes() == (folder / "blog/b.JS.gz").read_bytes()
+    assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
+
+
+def test_what_is_compressed_already_is_not_touched(compress):
+    run, folder = compress
+    (folder / "a.css").write_bytes(TEXT)
+    run()
+    before = (folder / "a.css.gz").stat()
+    assert run() == "0 made, 0 removed"
+    assert (folder / "a.css.gz").stat() == before
+
+
+def test_a_file_that_changed_is_compressed_anew_and_one_that_shrank_has_no_old_one_left(compress):
+    run, folder = compress
+    for name in ("grown.css", "shrunk.css", "noise.css"):
+        (folder / name).write_bytes(TEXT)
+    run()
+    for name, content in {"grown.css": TEXT * 2, "shrunk.css": b"a {}", "noise.css": os.urandom(4096)}.items():
+        (folder / name).write_bytes(content)
+        os.utime(folder / name, (1, 1))  # an older file counts as well: a release may go back
+    assert run() == "1 made, 2 removed"
+    assert gzip.decompress((folder / "grown.css.gz").read_bytes()) == TEXT * 2
+    assert sorted(path.name for path in folder.glob("*.gz")) == ["grown.css.gz"]
+
+
+def test_what_was_made_goes_with_its_file_and_what_the_project_brought_stays(compress):
+    run, folder = compress
+    (folder / "gone.css").write_bytes(TEXT)
+    run()
+    (folder / "gone.css").unlink()
+    (folder / "own.css").write_bytes(TEXT)
+    own = {name: gzip.compress(name.encode()) for name in ("own.css.gz", "archive.tar.gz", "data.json.gz")}
+    for name, content in own.items():
+        (folder / name).write_bytes(content)
+    assert run() == "0 made, 1 removed"
+    assert {path.name: path.read_bytes() for path in folder.glob("*.gz")} == own
+
+
+def test_leftovers_of_a_run_that_was_cut_off_go_after_a_while(compress):
+    run, folder = compress
+    for name, age in {".ntier-old.tmp": 7200, ".ntier-new.tmp": 5, ".ntier-other": 7200}.items():
+        (folder / name).touch()
+        os.utime(folder / name, (time.time() - age,) * 2)
+    run()
+    assert sorted(path.name for path in folder.glob(".*")) == [".ntier-new.tmp", ".ntier-other"]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    command = [sys.executable, str(FILES / "ntier_compress.py"), str(tmp_path / "nowhere")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "nowhere" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 # --- ntier-manage -------------------------------------------------------------------------------------------------

@@ -12,6 +12,9 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
 
+# This page shows that a server does not answer, and is not to wait long for it.
+MEMCACHED_SECONDS = 0.2
+
 
 def hostname():
     return socket.gethostname()
@@ -79,9 +82,12 @@ def cache_round_trip():
     answer = {
         "backend": configuration["BACKEND"],
         "servers": cache_servers(configuration.get("LOCATION")),
+        "requests": {},
         "ok": False,
         "milliseconds": None,
     }
+    if "memcache" in configuration["BACKEND"].lower():
+        answer["requests"] = {server: memcached_requests(server) for server in answer["servers"]}
     # A value of its own for each call: two workers asking at once must not
     # take each other's value for an answer.
     key, value = f"server-{secrets.token_hex(8)}", secrets.token_hex(8)
@@ -108,6 +114,19 @@ def cache_servers(location):
         location = re.split("[;,]", location)
     # A location may be a URL with a user name and a password in it.
     return [re.sub(r"//[^/]*@", "//", str(server).strip()) for server in location]
+
+
+def memcached_requests(server):
+    """Return how many values the server was asked for or given since it started, None if it does not say."""
+    host, _colon, port = server.removeprefix("tcp:").rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=MEMCACHED_SECONDS) as connection:
+            connection.sendall(b"stats\r\nquit\r\n")
+            with connection.makefile("rb") as lines:
+                figures = {line.split()[1]: line.split()[2] for line in lines if line.startswith(b"STAT cmd_")}
+        return int(figures[b"cmd_get"]) + int(figures[b"cmd_set"])
+    except (OSError, ValueError, LookupError):
+        return None
 
 
 def explain(error):

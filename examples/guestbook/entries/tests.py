@@ -1,8 +1,11 @@
 import shutil
+import socket
 import tempfile
+import threading
 from io import BytesIO
 from unittest import mock
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.staticfiles import finders
 from django.core.cache import cache
@@ -188,7 +191,7 @@ class ServerTests(GuestbookTestCase):
     KEYS = {
         "web": {"host", "pid", "python", "django"},
         "database": {"vendor", "name", "address", "port", "version", "in_recovery"},
-        "cache": {"backend", "servers", "ok", "milliseconds"},
+        "cache": {"backend", "servers", "requests", "ok", "milliseconds"},
         "request": {"scheme", "host", "script_name", "remote_addr", "path"},
     }
 
@@ -249,6 +252,44 @@ class ServerTests(GuestbookTestCase):
         ]:
             with self.subTest(location):
                 self.assertEqual(server.cache_servers(location), servers)
+
+    def memcached(self, answer):
+        """Return the address of a server that gives the one answer to the first who asks."""
+        listening = socket.create_server(("127.0.0.1", 0))
+
+        def serve():
+            connection, _address = listening.accept()
+            with listening, connection:
+                connection.recv(100)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        self.addCleanup(thread.join)
+        return f"127.0.0.1:{listening.getsockname()[1]}"
+
+    def test_memcached_requests(self):
+        figures = b"STAT pid 1\r\nSTAT cmd_get 5\r\nSTAT cmd_set 2\r\nSTAT version 1.6\r\nEND\r\n"
+        self.assertEqual(server.memcached_requests(self.memcached(figures)), 7)
+        for answer in [b"", b"ERROR\r\n", b"STAT cmd_get\r\n", b"STAT cmd_get x\r\nSTAT cmd_set 1\r\n"]:
+            with self.subTest(answer):
+                self.assertIsNone(server.memcached_requests(self.memcached(answer)))
+        for nobody in ["127.0.0.1:1", "unix:/run/cache.sock", "nowhere"]:
+            with self.subTest(nobody):
+                self.assertIsNone(server.memcached_requests(nobody))
+
+    def test_page_with_memcached(self):
+        requests = {"10.0.0.1:11211": 1234, "10.0.0.2:11211": None}
+        with (
+            mock.patch.object(server, "cache_servers", return_value=list(requests)),
+            mock.patch.object(server, "memcached_requests", side_effect=requests.get),
+            # Django has made its cache of this already.
+            mock.patch.dict(settings.CACHES["default"], BACKEND="PyMemcacheCache"),
+        ):
+            facts = self.get_json()
+            response = self.client.get(reverse("entries:server"))
+        self.assertEqual(facts["cache"]["requests"], requests)
+        self.assertContains(response, "<dd>1234<br>no answer</dd>")
 
 
 class ScriptNameTests(GuestbookTestCase):

@@ -1,5 +1,5 @@
 # Managed by Ansible (ntier.django): changes are overwritten.
-"""gunicorn for any site: the socket comes from systemd, the figures from the site's settings.json."""
+"""gunicorn for any site: the socket comes from systemd, as do the figures that differ from host to host, by the environment."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ with open(os.path.join(_release, "settings.json"), encoding="utf-8") as _file:
 chdir = os.path.join(_release, "project")
 pythonpath = os.path.join(_release, "ntier")
 proc_name = f"django-{_values['name']}"
-workers = _values["workers"]
-threads = _values["threads"]
+workers = int(os.environ.get("NTIER_WORKERS") or 2)
+threads = int(os.environ.get("NTIER_THREADS") or 4)
 worker_class = "gthread"
 worker_tmp_dir = "/dev/shm"
 timeout = _values["timeout_seconds"]

@@ -45,6 +45,11 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 CSRF_TRUSTED_ORIGINS = list(
     dict.fromkeys([*(_get("CSRF_TRUSTED_ORIGINS") or []), *(f"https://{name}" for name in NTIER_SITE["domains"])])
 )
+if NTIER_SITE["https"]:
+    # The proxy redirects what comes without, so SECURE_SSL_REDIRECT is the project's own affair.
+    for _cookie in ("SESSION", "CSRF"):
+        if _get(f"{_cookie}_COOKIE_SECURE") is None:
+            globals()[f"{_cookie}_COOKIE_SECURE"] = True
 
 # --- database -----------------------------------------------------------------------------------------------------
 _given = dict((_get("DATABASES") or {}).get("default") or {})
@@ -78,21 +83,35 @@ if NTIER_SITE["memcached_servers"]:
         **(_get("CACHES") or {}),
         "default": {
             **{key: _cache[key] for key in ("TIMEOUT", "VERSION", "KEY_FUNCTION") if key in _cache},
-            "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
+            "BACKEND": "ntier_memcached.PyMemcacheCache",
             "LOCATION": NTIER_SITE["memcached_servers"],
             "KEY_PREFIX": ":".join(filter(None, [NTIER_SITE["name"], _cache.get("KEY_PREFIX")])),
-            # A cache that is gone costs half a second at the most, and no error page.
-            "OPTIONS": {"connect_timeout": 0.5, "timeout": 0.5, "ignore_exc": True, "no_delay": True},
+            # A server that is gone costs half a second, once, and no error page.
+            "OPTIONS": {"connect_timeout": 0.5, "timeout": 0.5, "no_delay": True},
         },
     }
     if _get("SESSION_ENGINE", "django.contrib.sessions.backends.db") == "django.contrib.sessions.backends.db":
         SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 
+# --- whole pages --------------------------------------------------------------------------------------------------
+if NTIER_SITE["page_cache_seconds"]:
+    MIDDLEWARE = list(_get("MIDDLEWARE") or [])
+    # A project's own pair, whichever class it is of, stands where the project wants it.
+    if not any(name.endswith("UpdateCacheMiddleware") for name in MIDDLEWARE):
+        MIDDLEWARE.insert(0, "ntier_middleware.UpdateCacheMiddleware")
+    if not any(name.endswith("FetchFromCacheMiddleware") for name in MIDDLEWARE):
+        MIDDLEWARE.append("ntier_middleware.FetchFromCacheMiddleware")
+    CACHE_MIDDLEWARE_SECONDS = NTIER_SITE["page_cache_seconds"]
+    # A new release shows its own pages at once, and never those of the old one beside its own static files.
+    CACHE_MIDDLEWARE_KEY_PREFIX = ":".join(
+        filter(None, [_get("CACHE_MIDDLEWARE_KEY_PREFIX"), os.path.basename(os.environ["NTIER_RELEASE"])])
+    )
+
 # --- static files and uploads -------------------------------------------------------------------------------------
 STATIC_ROOT = NTIER_SITE["static_root"]
-STATIC_URL = f"{NTIER_SITE['prefix']}/static/"
+STATIC_URL = NTIER_SITE["static_url"]
 MEDIA_ROOT = NTIER_SITE["media_root"]
-MEDIA_URL = f"{NTIER_SITE['prefix']}/media/"
+MEDIA_URL = NTIER_SITE["media_url"]
 # nginx reads what is uploaded through the group; large uploads would otherwise get the temporary file's own mode.
 if _get("FILE_UPLOAD_PERMISSIONS", None) is None:
     FILE_UPLOAD_PERMISSIONS = 0o644
