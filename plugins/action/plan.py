@@ -11,8 +11,9 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.ntier.django.plugins.filter.sizing import size_in
-from ansible_collections.ntier.django.plugins.plugin_utils import plan
+from ansible_collections.ntier.django.plugins.plugin_utils import asis, plan
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults, InventoryError, listed
+from ansible_collections.ntier.django.plugins.plugin_utils.secrets import PLACEHOLDER_ID
 from ansible_collections.ntier.django.plugins.plugin_utils.sizing import TooLittleMemory
 
 display = Display()
@@ -26,6 +27,17 @@ def check_system(host: str, distribution: str, version: str, faults: Faults) -> 
     names = [f"{name} {listed(versions)}" for name, versions in SUPPORTED.items()]
     if version not in SUPPORTED.get(distribution, ()):
         faults.add(f"host {host}", f"runs {distribution} {version}", f"ntier.django supports {listed(names)}")
+
+
+def check_route(cluster: t.Mapping[str, t.Any], host: str, address: str, reason: str, faults: Faults) -> None:
+    """Note in *faults* a host that has no way to another that it needs."""
+    other = next(name for name, entry in cluster["hosts"].items() if entry["address"] == address)
+    serves = listed(tier for tier in cluster["hosts"][other]["tiers"] if tier != "web") or "web"
+    faults.add(
+        f"host {host}",
+        f"has no way to {other} ({serves}) at {address}: {reason}",
+        f"Connect their networks, or set ntier_address of {other} to an address that {host} reaches",
+    )
 
 
 class ActionModule(ActionBase):
@@ -42,6 +54,7 @@ class ActionModule(ActionBase):
         cluster = self._templar.template(variables["ntier_topology"])
         faults = Faults()
         sizes: dict[str, t.Any] = {}
+        records: dict[str, t.Any] = {}
         for host in cluster["hosts"]:
             own = variables["hostvars"][host]
             facts = own.get("ansible_facts") or {}
@@ -49,12 +62,19 @@ class ActionModule(ActionBase):
             cores = own.get("ntier_cores", facts.get("processor_vcpus"))
             if "distribution" in facts:
                 check_system(host, facts["distribution"], _release(facts), faults)
+            for address, reason in ((own.get("__ntier_routes") or {}).get("missing") or {}).items():
+                check_route(cluster, host, address, reason, faults)
+            record = (facts.get("ansible_local") or {}).get("ntier")
+            if isinstance(record, dict):
+                records[host] = record
             if memory is None or cores is None:
                 continue  # not asked, because of --limit
             try:
                 sizes[host] = size_in(cluster, host, memory, cores, own.get("ntier_memory_shares"))
             except TooLittleMemory as error:
                 faults.sentences.append(str(error))
+        if records:
+            asis.check(cluster, self._cluster_id(variables), records, faults)
         if faults:
             raise AnsibleActionFail(
                 str(InventoryError(faults.sentences, "The hosts can't serve what the inventory says"))
@@ -63,6 +83,12 @@ class ActionModule(ActionBase):
         if self._task.args.get("show", True):
             display.display("\n" + "\n".join(result["plan"]) + "\n")
         return result
+
+    def _cluster_id(self, variables: dict[str, t.Any]) -> str:
+        """Return the id of the inventory's cluster, empty when none has been made; makes none."""
+        looking = self._templar.copy_with_new_env(available_variables={**variables, "ansible_check_mode": True})
+        found = str(looking.template(variables["ntier_secrets"])["cluster"]["id"])
+        return "" if found == PLACEHOLDER_ID else found
 
 
 def _release(facts: t.Mapping[str, t.Any]) -> str:

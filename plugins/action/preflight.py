@@ -16,8 +16,8 @@ from ansible.release import __version__ as core_version
 from ansible.utils.display import Display
 
 from ansible_collections.ntier.django.plugins.filter.topology import addresses
-from ansible_collections.ntier.django.plugins.plugin_utils import rolevars, topology, wiring
-from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults, InventoryError
+from ansible_collections.ntier.django.plugins.plugin_utils import certificates, rolevars, topology, wiring
+from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults, InventoryError, listed
 
 try:  # where a value was written is known to ansible-core, but not offered to plugins yet
     from ansible._internal._datatag._tags import Origin
@@ -36,6 +36,12 @@ PUBLIC: dict[str, dict[str, t.Any]] = {
     "ntier_memory_shares": {"type": "dict", "options": {tier: {"type": "int"} for tier in topology.TIERS}},
     "ntier_secrets_file": {"type": "path"},
 }
+#: Role variables that those on other hosts go by, too.
+SHARED = (
+    *(f"{tier}_provider" for tier in topology.TIERS),
+    *("web_port", "media_port", "memcached_port", "database_port", "pooler_port", "pooler_listen_address"),
+    *topology.PORT_VARIABLES.values(),
+)
 COLLECTION = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -107,6 +113,7 @@ class ActionModule(ActionBase):
         cluster = self._topology(variables, faults)
         if cluster:
             check_folders(cluster["sites"], str(self._value("ntier_inventory_directory", variables)), faults)
+            self._check_certificates(cluster, str(self._value("ntier_inventory_directory", variables)), faults)
             if self._task.args.get("build", True):
                 faults.sentences += topology.not_runnable(cluster)
             self._check_secrets({**variables, "ansible_check_mode": True}, faults)
@@ -136,6 +143,18 @@ class ActionModule(ActionBase):
         except InventoryError as error:
             faults.sentences += error.faults
             return None
+
+    def _check_certificates(self, cluster: dict[str, t.Any], directory: str, faults: Faults) -> None:
+        def read(path: str) -> bytes:
+            return self._loader.get_text_file_contents(path).encode()
+
+        given = [site["name"] for site in cluster["sites"] if site["certificate"]]
+        if given and not cluster["tiers"]["load_balancer"]["hosts"]:
+            display.warning(
+                f"The certificates of {listed(given)} wait for a host in load_balancer: without one there is no TLS"
+            )
+        for sentence in certificates.check(cluster["sites"], directory, faults, read=read):
+            display.warning(sentence)
 
     def _plain(self, value: t.Any) -> t.Any:
         """Return lists and dictionaries that evaluate lazily as plain ones."""
@@ -184,6 +203,7 @@ class ActionModule(ActionBase):
                     hosts[host].pop(name, None)
                     faults.add(f"variable {name} (host {host})", f"can't be evaluated: {error.message}", "Correct it")
         rolevars.check_variables(hosts, specs, origin_of, faults)
+        rolevars.check_agreement(hosts, SHARED, faults)
         derived = yaml.safe_load((COLLECTION / "playbooks/group_vars/all.yml").read_text(encoding="utf-8"))
         for name, better in rolevars.misspelt(names, roles, (*PUBLIC, *derived)):
             display.warning(f"Nothing reads the variable {name}; did you mean {better}?")

@@ -7,13 +7,16 @@ from __future__ import annotations
 import typing as t
 
 from . import wiring
+from .faults import listed
+from .topology import NFS_PORT
 
 #: What runs on a host for each tier.
-_SOFTWARE = {
+SOFTWARE = {
     "nginx_gunicorn": "nginx + gunicorn + PgBouncer",
     "postgresql": "PostgreSQL",
     "memcached": "memcached",
     "nginx": "nginx",
+    "lighttpd": "lighttpd",
     "haproxy": "HAProxy",
 }
 
@@ -28,16 +31,16 @@ def render(topology: t.Mapping[str, t.Any], sizes: t.Mapping[str, t.Any] | None 
     lines = [f"Figure {topology['figure']}: {topology['figure_title']}", ""]
     lines += _tiers(topology)
     lines += ["", "Sites"]
-    lines += _table([row for site in topology["sites"] for row in _site(site)])
+    lines += table([row for site in topology["sites"] for row in _site(site)])
     lines += ["", "Who talks to whom"]
-    lines += _table(_ways(topology))
+    lines += table(_ways(topology))
     if sizes:
         lines += ["", "Memory, in MB"]
         lines += _memory(sizes)
     return lines
 
 
-def _table(rows: t.Sequence[t.Sequence[str]]) -> list[str]:
+def table(rows: t.Sequence[t.Sequence[str]]) -> list[str]:
     """Return rows as aligned columns, two spaces in front."""
     rows = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
@@ -56,11 +59,11 @@ def _tiers(topology: t.Mapping[str, t.Any]) -> list[str]:
             first = name == entry["leader"]
             label = f"{name} (leader)" if several and first else name
             rows.append(
-                [tier if first else "", label, _SOFTWARE[entry["provider"]] if first else "", wiring.place(endpoint)]
+                [tier if first else "", label, SOFTWARE[entry["provider"]] if first else "", wiring.place(endpoint)]
             )
     if topology["retired"]:
         rows += [["" if number else "retired", name, "", ""] for number, name in enumerate(topology["retired"])]
-    return ["Tiers", *_table(rows)]
+    return ["Tiers", *table(rows)]
 
 
 def _site(site: t.Mapping[str, t.Any]) -> list[list[str]]:
@@ -75,9 +78,14 @@ def _site(site: t.Mapping[str, t.Any]) -> list[list[str]]:
 
 
 def _ways(topology: t.Mapping[str, t.Any]) -> list[list[str]]:
-    edge = "load_balancer" if topology["tiers"]["load_balancer"]["hosts"] else "web"
-    ways = [["everybody", "→", edge, f"port {topology['endpoints'][edge][0]['port']}"]]
-    return ways + [[flow["from"], "→", flow["to"], f"port {flow['port']}"] for flow in topology["flows"]]
+    rows: dict[tuple[str, str], list[str]] = {}
+    for flow in topology["flows"]:
+        ports = rows.setdefault((flow["from"], flow["to"]), [])
+        ports.append(f"{flow['port']} (NFS)" if flow["port"] == NFS_PORT else str(flow["port"]))
+    return [
+        [source, "→", target, f"port{'s' if len(ports) > 1 else ''} {listed(ports)}"]
+        for (source, target), ports in rows.items()
+    ]
 
 
 def _memory(sizes: t.Mapping[str, t.Any]) -> list[str]:
@@ -86,7 +94,7 @@ def _memory(sizes: t.Mapping[str, t.Any]) -> list[str]:
     for name, size in sizes.items():
         shares = [size["shares_mb"].get(tier, "-") for tier in tiers]
         rows.append([name, size["memory_mb"], size["system_mb"], size["head_room_mb"], *shares])
-    lines = _table(rows)
+    lines = table(rows)
     for name, size in sizes.items():
         notes = []
         if "database" in size:

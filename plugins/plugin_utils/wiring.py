@@ -8,6 +8,8 @@ import os
 import typing as t
 from urllib.parse import quote
 
+from . import asis
+
 #: Where PgBouncer on a web host waits for that host's sites: the only database address that a site ever sees.
 POOLER = {"host": "127.0.0.1", "port": 6432}
 MEDIA_DIRECTORY = "/srv/media"
@@ -20,6 +22,7 @@ def wire(
     size: t.Mapping[str, t.Any] | None = None,
     source_directory: str = "",
     pooler: t.Mapping[str, t.Any] | None = None,
+    cluster: t.Mapping[str, str] | None = None,
 ) -> dict[str, t.Any]:
     """Return the arguments of the roles on one host.
 
@@ -29,25 +32,21 @@ def wire(
     :arg size: the host's share-out, the value of C(sizing.size_host); without it the roles' own defaults hold.
     :arg source_directory: the folder that relative source paths start from.
     :arg pooler: C(host) and C(port) of PgBouncer, where they are not the default.
+    :arg cluster: C(id), C(authority_key), C(authority_certificate); without it there is no TLS between the tiers.
     :return: see C(playbooks/group_vars/all.yml), which names each entry.
     """
-    size = size or {}
-    web = size.get("web", {})
+    size, cluster = size or {}, cluster or {}
     sites = topology["sites"]
     database = topology["endpoints"]["database"][0]
     return {
-        "users": [site["name"] for site in sites],
-        "databases": [
-            {
-                "name": site["database"]["name"],
-                "user": site["database"]["user"],
-                "password": secrets[site["name"]]["database_password"],
-                "extensions": site["database"]["extensions"],
-            }
-            for site in sites
-        ],
-        "database_clients": _database_clients(topology, host),
-        "database_size": size.get("database", {}),
+        "fixed_ids": host in [topology["uploads"]["server"], *topology["uploads"]["clients"]],
+        "users": [{"name": site["name"], "uid": site["uid"]} for site in sites],
+        "firewall_rules": firewall_rules(topology, host),
+        "record": asis.record(topology, cluster.get("id", ""), host),
+        "authority": {"certificate": cluster["authority_certificate"], "key": cluster["authority_key"]}
+        if cluster
+        else {},
+        **_database(topology, secrets, host, size),
         "pools": [
             {
                 "name": site["database"]["name"],
@@ -58,31 +57,153 @@ def wire(
             }
             for site in sites
         ],
-        "pool_size": web.get("pool_size", 10),
-        "memcached_listen": topology["listen"][host].get("memcached", ["127.0.0.1"]),
+        "pool_size": size.get("web", {}).get("pool_size", 10),
+        "pool_tls": not _alone(topology, "database"),
+        "memcached_listen": [
+            endpoint["address"] for endpoint in topology["endpoints"]["memcached"] if endpoint["host"] == host
+        ]
+        or ["127.0.0.1"],
         "memcached_memory_mb": size.get("memcached", {}).get("memory_mb", 64),
+        **_media(topology, host),
+        "release_leader": topology["tiers"]["web"]["leader"],
         "release_sites": [
-            _release_site(site, secrets[site["name"]], topology, web, source_directory, pooler or POOLER)
-            for site in sites
+            _release_site(site, secrets[site["name"]], topology, source_directory, pooler or POOLER) for site in sites
         ],
-        "web_sites": [_web_site(site) for site in sites],
-        "web_virtual_hosts": topology["virtual_hosts"],
+        **_web(topology, host, size.get("web", {})),
+        **_load_balancer(topology, host, size, source_directory),
     }
 
 
-def _database_clients(topology: t.Mapping[str, t.Any], host: str) -> list[str]:
-    """Return the addresses that PostgreSQL on *host* answers: those of the web hosts, or loopback for itself."""
-    hosts = topology["tiers"]["web"]["hosts"]
-    if hosts == [host]:
-        return ["127.0.0.1"]
-    return [topology["hosts"][name]["address"] for name in hosts]
+def firewall_rules(topology: t.Mapping[str, t.Any], host: str) -> list[dict[str, t.Any]]:
+    """Return what the firewall of *host* lets in: C(port), C(protocol), C(sources) (addresses; none for everybody)."""
+    allowed: dict[int, list[str] | None] = {}
+    for flow in topology["flows"]:
+        if host not in flow["targets"]:
+            continue
+        sources = [topology["hosts"][name]["address"] for name in flow["sources"] if name != host]
+        if not flow["sources"]:
+            allowed[flow["port"]] = None
+        elif sources:
+            known = allowed.setdefault(flow["port"], [])
+            if known is not None:
+                known.extend(address for address in sources if address not in known)
+    return [{"port": port, "protocol": "tcp", "sources": sources or []} for port, sources in allowed.items()]
+
+
+def needs(topology: t.Mapping[str, t.Any], host: str) -> list[str]:
+    """Return the addresses that *host* has to reach over the network."""
+    targets = [name for flow in topology["flows"] if host in flow["sources"] for name in flow["targets"]]
+    return [topology["hosts"][name]["address"] for name in dict.fromkeys(targets) if name != host]
+
+
+def _alone(topology: t.Mapping[str, t.Any], tier: str) -> bool:
+    """Return whether a tier stands on the one host that uses it, and is reached over loopback."""
+    return topology["endpoints"][tier][0]["address"] == "127.0.0.1"
+
+
+def _addresses(topology: t.Mapping[str, t.Any], tier: str) -> list[str]:
+    return [topology["hosts"][name]["address"] for name in topology["tiers"][tier]["hosts"]]
+
+
+def _database(
+    topology: t.Mapping[str, t.Any],
+    secrets: t.Mapping[str, t.Mapping[str, str]],
+    host: str,
+    size: t.Mapping[str, t.Any],
+) -> dict[str, t.Any]:
+    alone = _alone(topology, "database")
+    return {
+        "databases": [
+            {
+                "name": site["database"]["name"],
+                "user": site["database"]["user"],
+                "password": secrets[site["name"]]["database_password"],
+                "extensions": site["database"]["extensions"],
+            }
+            for site in topology["sites"]
+        ],
+        "database_clients": ["127.0.0.1"] if alone else _addresses(topology, "web"),
+        "database_tls": not alone,
+        # What PgBouncer asks for, and what people call the host.
+        "database_names": list(dict.fromkeys([topology["hosts"][host]["address"], host.lower()])),
+        "database_size": size.get("database", {}),
+    }
+
+
+def _media(topology: t.Mapping[str, t.Any], host: str) -> dict[str, t.Any]:
+    uploads = topology["uploads"]
+    own = topology["tiers"]["media"]["hosts"]
+    virtual_hosts = list(topology["virtual_hosts"]) if host not in topology["tiers"]["web"]["hosts"] else []
+    by_domain: dict[str, list[t.Mapping[str, t.Any]]] = {}
+    for site in topology["sites"]:
+        if site["media_domain"]:
+            by_domain.setdefault(site["media_domain"], []).append(site)
+    for domain, members in by_domain.items():
+        names = [site["name"] for site in sorted(members, key=lambda site: -len(site["prefix"]))]
+        virtual_hosts.append({"domains": [domain], "sites": names})
+    clients = [topology["hosts"][name]["address"] for name in uploads["clients"]] if uploads["server"] == host else []
+    return {
+        "media_sites": [
+            {"name": site["name"], "prefix": site["prefix"], **_folders(site)} for site in topology["sites"]
+        ],
+        "media_clients": clients,
+        "media_virtual_hosts": virtual_hosts if host in own else [],
+        "media_default_server": host in own and host not in topology["tiers"]["web"]["hosts"],
+        "media_trusted_proxies": _addresses(topology, "load_balancer") or _addresses(topology, "web"),
+        "media_server": topology["hosts"][uploads["server"]]["address"] if host in uploads["clients"] else "",
+    }
+
+
+def _web(topology: t.Mapping[str, t.Any], host: str, size: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    balancers = _addresses(topology, "load_balancer")
+    # A balancer asks the media hosts itself.
+    apart = "none" if balancers else "remote"
+    files = "local" if host in topology["tiers"]["media"]["hosts"] else apart
+    keys = ("name", "prefix", "upload_limit_mb", "timeout_seconds", "anonymous_cache_seconds")
+    return {
+        "web_sites": [
+            {
+                **{key: site[key] for key in keys},
+                "workers": site["workers"] or size.get("workers", 2),
+                "threads": site["threads"] or size.get("threads", 4),
+                "files": files,
+            }
+            for site in topology["sites"]
+        ],
+        "web_virtual_hosts": topology["virtual_hosts"],
+        "web_media_servers": topology["endpoints"]["media"] if files == "remote" else [],
+        "trusted_proxies": balancers,
+    }
+
+
+def _load_balancer(
+    topology: t.Mapping[str, t.Any], host: str, size: t.Mapping[str, t.Any], directory: str
+) -> dict[str, t.Any]:
+    keys = ("name", "domains", "prefix", "media_domain", "timeout_seconds", "upload_limit_mb")
+    return {
+        "load_balancer_sites": [
+            {
+                **{key: site[key] for key in keys},
+                "certificate": {
+                    key: resolve_path(value, directory) if key.endswith("file") else value
+                    for key, value in site["certificate"].items()
+                },
+            }
+            for site in topology["sites"]
+        ],
+        "load_balancer_web": topology["endpoints"]["web"],
+        "load_balancer_media": topology["endpoints"]["media"],
+        "load_balancer_address": topology["hosts"][host]["address"],
+        "load_balancer_size": {"memory_mb": size["shares_mb"]["load_balancer"]}
+        if "load_balancer" in size.get("shares_mb", {})
+        else {},
+    }
 
 
 def _release_site(
     site: t.Mapping[str, t.Any],
     secrets: t.Mapping[str, str],
     topology: t.Mapping[str, t.Any],
-    web: t.Mapping[str, t.Any],
     source_directory: str,
     pooler: t.Mapping[str, t.Any],
 ) -> dict[str, t.Any]:
@@ -91,7 +212,7 @@ def _release_site(
         source["location"] = resolve_path(source["location"], source_directory)
     if source.get("key_file"):
         source["key_file"] = resolve_path(source["key_file"], source_directory)
-    runtime = _runtime(site, secrets, topology, web, pooler)
+    runtime = _runtime(site, secrets, topology, pooler)
     return {
         "name": site["name"],
         "source": source,
@@ -116,21 +237,22 @@ def resolve_path(path: str, directory: str) -> str:
     return os.path.normpath(os.path.join(directory, os.path.expanduser(path)))
 
 
-def _web_site(site: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def _folders(site: t.Mapping[str, t.Any]) -> dict[str, str]:
     folder = f"{MEDIA_DIRECTORY}/{site['name']}"
-    keys = ("name", "prefix", "upload_limit_mb", "timeout_seconds", "anonymous_cache_seconds")
-    return {**{key: site[key] for key in keys}, "static_root": f"{folder}/static", "media_root": f"{folder}/media"}
+    return {"static_root": f"{folder}/static", "media_root": f"{folder}/media"}
 
 
 def _runtime(
     site: t.Mapping[str, t.Any],
     secrets: t.Mapping[str, str],
     topology: t.Mapping[str, t.Any],
-    web: t.Mapping[str, t.Any],
     pooler: t.Mapping[str, t.Any],
 ) -> dict[str, t.Any]:
-    """Return what the settings overlay (roles/release/files/overlay/ntier_settings.py) and gunicorn read of a site."""
-    folder = f"{MEDIA_DIRECTORY}/{site['name']}"
+    """Return what the settings overlay (roles/release/files/overlay/ntier_settings.py) and gunicorn read of a site.
+
+    It is the same for every web host, as a release is.
+    """
+    files = f"//{site['media_domain']}{site['prefix']}" if site["media_domain"] else site["prefix"]
     return {
         "name": site["name"],
         "domains": site["domains"],
@@ -145,12 +267,13 @@ def _runtime(
             "password": secrets["database_password"],
         },
         "memcached_servers": [place(endpoint) for endpoint in topology["endpoints"]["memcached"]],
-        "static_root": f"{folder}/static",
-        "media_root": f"{folder}/media",
+        **_folders(site),
+        "static_url": f"{files}/static/",
+        "media_url": f"{files}/media/",
         "hashed_static": site["hashed_static"],
+        "page_cache_seconds": site["page_cache_seconds"],
         "timeout_seconds": site["timeout_seconds"],
-        "workers": site["workers"] or web.get("workers", 2),
-        "threads": site["threads"] or web.get("threads", 4),
+        "https": bool(topology["tiers"]["load_balancer"]["hosts"]),
     }
 
 
@@ -177,9 +300,9 @@ def site_environment(runtime: t.Mapping[str, t.Any], own: t.Mapping[str, t.Any])
         "ALLOWED_HOSTS": hosts,
         "DATABASE_URL": url,
         "CACHE_URL": f"pymemcache://{servers}" if servers else "locmemcache://",
-        "STATIC_URL": f"{site['prefix']}/static/",
+        "STATIC_URL": site["static_url"],
         "STATIC_ROOT": site["static_root"],
-        "MEDIA_URL": f"{site['prefix']}/media/",
+        "MEDIA_URL": site["media_url"],
         "MEDIA_ROOT": site["media_root"],
         "SCRIPT_NAME": site["prefix"],
         "PYTHONUNBUFFERED": "1",

@@ -51,7 +51,7 @@ def test_the_installed_collection_works_by_name(archive, tmp_path):
         ANSIBLE_COLLECTIONS_PATH=str(tmp_path / "collections"), ANSIBLE_HOME=str(tmp_path / "home"), COLUMNS="300"
     )
     subprocess.run(install, check=True, capture_output=True, cwd=tmp_path, env=environment)
-    shutil.copytree(ROOT / "inventories/2-database", tmp_path / "inventory")
+    shutil.copytree(ROOT / "inventories/5-n-tier", tmp_path / "inventory")
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     group_vars = tmp_path / "inventory/group_vars/all.yml"
     group_vars.write_text(group_vars.read_text().replace("../../examples", "../examples"))
@@ -66,6 +66,6 @@ def test_the_installed_collection_works_by_name(archive, tmp_path):
     output = done.stdout + done.stderr
     # Its own plugins and wiring have spoken, and only they.
     assert done.returncode != 0
-    assert "The inventory draws figure 20-2" in output, output
+    assert "The inventory draws figure 20-5" in output, output
     assert "(1 fault; no host has been changed)" in output
     assert "UNREACHABLE" not in output

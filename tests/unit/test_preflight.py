@@ -1,6 +1,7 @@
 """What a user sees who runs a playbook with an inventory that can't work: everything at once, and before any host is contacted."""
 
 import dataclasses
+import datetime
 import os
 import subprocess
 import sys
@@ -8,30 +9,44 @@ import sys
 import pytest
 import yaml
 from clusters import FIGURE_2, ONE_BOX, ROOT, a_site
+from test_certificates import certificate, key
 
 from ansible_collections.ntier.django.plugins.action.plan import SUPPORTED, _release, check_system
 from ansible_collections.ntier.django.plugins.action.preflight import check_core, check_folders, origin_of
+from ansible_collections.ntier.django.plugins.plugin_utils import secrets
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults
 
 PREFLIGHT = [{"import_playbook": "ntier.django.preflight"}]
-#: The step that reads what the hosts reported, on facts that are made up: nobody is contacted.
-PLAN = [
-    {
-        "hosts": "all",
-        "gather_facts": False,
-        "vars_files": [str(ROOT / "playbooks/group_vars/all.yml")],
-        "tasks": [
-            {
-                "ansible.builtin.set_fact": {
-                    "distribution": "Ubuntu",
-                    "distribution_version": "20.04",
-                    "cacheable": True,
-                }
-            },
-            {"ntier.django.plan": None, "run_once": True},
-        ],
-    }
-]
+#: The cluster of those runs that were not the first.
+OWN = secrets.make_cluster()
+SECRETS = {"ntier_secrets": {"blog": {"secret_key": "k" * 50, "database_password": "p" * 30}}, "ntier_cluster": OWN}
+
+
+def reported(local=None, missing=None, version="20.04", distribution="Ubuntu"):
+    """Return a play of the step that reads what the hosts reported, on facts that are made up: nobody is contacted.
+
+    :arg local: the record that each host keeps.
+    :arg missing: address → why a host has no way to it; the same for each.
+    """
+    facts = {"distribution": distribution, "distribution_version": version, "distribution_major_version": version}
+    facts |= {"ansible_local": {"ntier": local}} if local else {}
+    return [
+        {
+            "hosts": "all",
+            "gather_facts": False,
+            "vars_files": [str(ROOT / "playbooks/group_vars/all.yml")],
+            "tasks": [
+                {"ansible.builtin.set_fact": {**facts, "cacheable": True}},
+                {"ansible.builtin.set_fact": {"__ntier_routes": {"missing": missing or {}}}},
+                {"ntier.django.plan": None, "run_once": True},
+            ],
+        }
+    ]
+
+
+def record_of(cluster, **members):
+    """Return what a host remembers of a cluster."""
+    return {"cluster": cluster, "figure": "20-1", "serves": [], "members": members}
 
 
 def both_steps(build):
@@ -54,6 +69,17 @@ def tiers(groups, **variables):
     names = list(dict.fromkeys(name for hosts in groups.values() for name in hosts))
     hosts = {name: {"ansible_host": f"192.0.2.{number}", **variables} for number, name in enumerate(names, 1)}
     return {"all": {"hosts": hosts}, **{group: {"hosts": dict.fromkeys(members)} for group, members in groups.items()}}
+
+
+def certified():
+    """Return a site with a certificate that ends in five days, and its files."""
+    now = datetime.datetime.now(datetime.UTC)
+    times = {"start": now - datetime.timedelta(days=80), "end": now + datetime.timedelta(days=5, hours=1)}
+    site = {**good_site(), "certificate": {"file": "tls/blog.pem", "key_file": "tls/blog.key"}}
+    return site, {
+        "inventory/tls/blog.pem": certificate("preflight", "blog.example.com", **times),
+        "inventory/tls/blog.key": key("preflight"),
+    }
 
 
 def good_site():
@@ -99,7 +125,7 @@ class Run:
 
     def finish(self):
         """Wait for its end."""
-        self.text = self.process.communicate(timeout=60)[0]
+        self.text = self.process.communicate(timeout=300)[0]
         self.code = self.process.returncode
 
 
@@ -119,6 +145,7 @@ ntier_memory_shares: {databse: 50}
 def all_runs():
     """Return name → run. Each combines what can be wrong at the same time, since each takes a second."""
     misspelt = tiers({"web": ["box1", "box2"], "webs": ["box3"], "media": ["box1"], "berlin": ["box4"]})
+    site, files = certified()
     misspelt["all"]["hosts"]["box2"] = {"ansible_host": "10.0.0.300", "ansible_connection": "local"}
     return {
         "inventory": Run(
@@ -131,14 +158,18 @@ def all_runs():
         ),
         "sources": Run(
             PREFLIGHT,
-            tiers({**FIGURE_2, "retired": ["old1"]}),
+            tiers({**FIGURE_2, "database": ["db1", "db2"], "retired": ["old1"]}),
             {
                 "inventory/group_vars/all.yml": {
                     "ntier_sites": [
                         a_site("blog", source={"path": "nowhere"}),
                         a_site("shop", source={"path": "../project", "directory": "x"}),
                         a_site("diary", source={"git": "git@git.example.com:diary.git", "key_file": "keys/diary"}),
-                        a_site("polls", source={"git": "git@git.example.com:polls.git", "key_file": "hosts.yml"}),
+                        a_site(
+                            "polls",
+                            source={"git": "git@git.example.com:polls.git", "key_file": "hosts.yml"},
+                            certificate={"file": "tls/polls.pem", "key_file": "tls/polls.key"},
+                        ),
                     ]
                 },
                 "inventory/group_vars/ntier_secrets.yml": {
@@ -147,9 +178,30 @@ def all_runs():
             },
         ),
         "hosts": Run(
-            PLAN,
+            reported(local=record_of("of-another-inventory")),
             tiers(ONE_BOX, ntier_memory_mb=300, ntier_cores=1),
             {"inventory/group_vars/all.yml": {"ntier_sites": [good_site()]}},
+        ),
+        "moved": Run(
+            reported(
+                record_of(OWN["id"], database=["box1"], media=["old1"], web=["box1"]),
+                {"192.0.2.2": "Network is unreachable"},
+                version="12",
+                distribution="Debian",
+            ),
+            tiers(FIGURE_2, ntier_memory_mb=2048, ntier_cores=2),
+            {
+                "inventory/group_vars/all.yml": {"ntier_sites": [good_site()]},
+                "inventory/group_vars/ntier_secrets.yml": SECRETS,
+            },
+        ),
+        "known again": Run(
+            reported(record_of(OWN["id"], database=["box1"], media=["box1"]), version="13", distribution="Debian"),
+            tiers(ONE_BOX, ntier_memory_mb=2048, ntier_cores=2),
+            {
+                "inventory/group_vars/all.yml": {"ntier_sites": [good_site()]},
+                "inventory/group_vars/ntier_secrets.yml": SECRETS,
+            },
         ),
         "faults without secrets": Run(
             PREFLIGHT,
@@ -165,6 +217,15 @@ def all_runs():
             both_steps(build=False),
             tiers(FIGURE_2, ntier_memory_mb=2048, ntier_cores=2),
             {"inventory/group_vars/all.yml": {"ntier_sites": [good_site()], "web_port": 8080, "database_port": 5433}},
+        ),
+        "balanced": Run(
+            both_steps(build=True),
+            tiers({**ONE_BOX, "load_balancer": ["lb1"]}, ntier_memory_mb=2048, ntier_cores=2),
+            {
+                "inventory/group_vars/all.yml": {"ntier_sites": [site]},
+                "inventory/group_vars/ntier_secrets.yml": SECRETS,
+                **files,
+            },
         ),
         "checked": Run(
             both_steps(build=True),
@@ -204,6 +265,7 @@ FAULTS = {
         "inventory/group_vars/all.yml:9: variable ntier_memory_shares: is {'databse': 50}. ",
         "inventory/group_vars/web.yml:3: variable web_ipv6: is 'no', a text. It has to be true or false",
         "inventory/group_vars/web.yml:4: variable database_provider: is 'mysql'. Use postgresql.",
+        "variable database_provider: is 'mysql' for box1 and not set for box3, and reaches more hosts than the one that it is set for.",
         "group webs: is no tier, so box3 would not serve as web. Name the group 'web'.",
         "host box4: is in no tier. Put it in one of the groups load_balancer, web, media, memcached and database",
         "group database: is empty: no host would keep the sites' rows. Put a host in it",
@@ -216,7 +278,9 @@ FAULTS = {
         "ntier_sites, site blog: source.path is FOLDER/inventory/nowhere, which is no folder on this controller. Correct the path",
         "ntier_sites, site shop: source.directory 'x' is not in FOLDER/project. Name a folder inside it",
         "ntier_sites, site diary: source.key_file is FOLDER/inventory/keys/diary, which is no file on this controller.",
-        "The inventory draws figure 20-2 (the database on a host of its own)",
+        "ntier_sites, site polls: certificate.file is FOLDER/inventory/tls/polls.pem, which is no file on this controller.",
+        "ntier_sites, site polls: certificate.key_file is FOLDER/inventory/tls/polls.key, which is no file on this controller.",
+        "The inventory draws figure 20-5 (the large cluster)",
         "group retired: old1 shall leave",
         "file FOLDER/inventory/group_vars/ntier_secrets.yml: ntier_secrets.blog has no 'database_password'. Put it back",
         "file FOLDER/inventory/group_vars/ntier_secrets.yml: ntier_secrets.shop has no 'database_password'. Put it back",
@@ -229,6 +293,17 @@ FAULTS = {
     "hosts": [
         "host box1: runs Ubuntu 20.04. ntier.django supports Debian 12 and 13 and Ubuntu 22.04 and 24.04.",
         "host box1: it has 300 MB of memory and shall serve web, media, memcached and database for 1 site, which takes at least 552 MB.",
+        "host box1: belongs to another cluster: its /etc/ansible/facts.d/ntier.fact names of-another-inventory, and this inventory's"
+        " secrets none yet. Use the inventory, with the secrets file, that built the host;",
+    ],
+    "moved": [
+        *(
+            f"host {name}: has no way to db1 (database) at 192.0.2.2: Network is unreachable. Connect their networks, or set ntier_address of"
+            f" db1 to an address that {name} reaches."
+            for name in ("box1", "db1")
+        ),
+        "group database: is without box1 now, where the sites' rows of this cluster are, and db1 would start without any. Put box1 back",
+        "group media: is without old1 now, where the sites' uploads of this cluster are, and box1 would start without any. Put old1",
     ],
 }
 
@@ -260,6 +335,19 @@ def test_a_misspelt_variable_is_a_warning(runs):
     assert "Nothing reads" not in runs["good"].text
 
 
+def test_certificates_that_nobody_will_use_are_a_warning(runs):
+    text = "The certificates of polls wait for a host in load_balancer: without one there is no TLS"
+    assert text in runs["sources"].text
+    assert "wait for a host" not in runs["good"].text + runs["balanced"].text
+
+
+def test_a_certificate_that_ends_soon_is_a_warning(runs):
+    assert runs["balanced"].code == 0, runs["balanced"].text
+    folder = runs["balanced"].folder
+    said = f"[WARNING]: ntier_sites, site blog: the certificate {folder}/inventory/tls/blog.pem ends in 5 days, on "
+    assert said in runs["balanced"].text, runs["balanced"].text
+
+
 def test_a_secret_is_not_shown(runs):
     assert "hunter2" not in runs["sources"].text
 
@@ -273,10 +361,25 @@ def test_what_is_right_passes_and_shows_the_plan(runs):
 
 def test_preflight_makes_the_secrets_beside_the_inventory(runs):
     path = runs["good"].folder / "inventory/group_vars/ntier_secrets.yml"
-    assert set(yaml.safe_load(path.read_text())["ntier_secrets"]) == {"blog"}
+    content = yaml.safe_load(path.read_text())
+    assert set(content["ntier_secrets"]) == {"blog"}
+    assert set(content["ntier_cluster"]) == set(OWN)
 
 
-@pytest.mark.parametrize("name", ["inventory", "faults without secrets", "planned", "checked"])
+def test_a_run_over_a_balanced_cluster_keeps_its_secrets_and_shows_its_plan(runs):
+    run = runs["balanced"]
+    assert run.code == 0, run.text
+    assert "Figure 20-4: a balancer before a cluster of web hosts" in run.text
+    assert "everybody      →  load_balancer  ports 80 and 443" in run.text
+    assert yaml.safe_load((run.folder / "inventory/group_vars/ntier_secrets.yml").read_text()) == SECRETS
+
+
+def test_hosts_that_remember_this_cluster_pass(runs):
+    assert runs["known again"].code == 0, runs["known again"].text
+    assert "Figure 20-1: one box" in runs["known again"].text
+
+
+@pytest.mark.parametrize("name", ["inventory", "faults without secrets", "planned", "checked", "hosts"])
 def test_what_is_refused_planned_or_checked_makes_no_secrets(runs, name):
     assert not (runs[name].folder / "inventory/group_vars/ntier_secrets.yml").exists()
 
