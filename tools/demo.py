@@ -1,7 +1,6 @@
 """Bring up a running site on test hosts: demo.py [FIGURE]. Use `make demo`, which sets up what it needs.
 
-The inventory is a copy, in build/demo/inventory, for the user to change. Another FIGURE replaces it: the hosts that
-stand stay, so the cluster grows or shrinks into its new shape as a real one would.
+The inventory is a copy, in build/demo/inventory, for the user to change. Another FIGURE starts anew, from empty hosts.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ INVENTORY = DEMO / "inventory"
 OPTIONS = ("--inventory", str(INVENTORY.relative_to(ROOT)))
 
 
-def copy_inventory(figure: str) -> str:
-    """Copy the shipped inventory of a figure unless it is there already; return its name."""
+def copy_inventory(figure: str, steps: Steps) -> str:
+    """Copy the shipped inventory of a figure unless it is there already; return its name, or nothing when a step failed."""
     noted = DEMO / "figure"
     current = noted.read_text() if noted.exists() else ""
     shapes = {path.name.split("-")[0]: path for path in sorted((ROOT / "inventories").glob("[0-9]-*"))}
@@ -39,7 +38,12 @@ def copy_inventory(figure: str) -> str:
             f"  tools/env ansible-playbook -i {shapes[figure].relative_to(ROOT)} ntier.django.plan"
         )
     if figure != current:
-        shutil.copytree(shapes[figure], INVENTORY, dirs_exist_ok=True)
+        if current:
+            say(f"The demo was figure {current}; figure {figure} starts anew, from empty hosts.")
+            if not steps.run("test hosts: destroy", playbook("destroy", *OPTIONS)):
+                return ""
+            shutil.rmtree(INVENTORY)
+        shutil.copytree(shapes[figure], INVENTORY)
         replace_in_copy("path: ../../examples", "path: ../../../examples")  # the copy lies one folder deeper
         noted.write_text(figure)
     return shapes[figure].name
@@ -54,11 +58,11 @@ def host_variables() -> tuple[dict, dict]:
     return groups, groups["_meta"]["hostvars"]
 
 
-def front_address() -> str:
-    """Return the address that a browser is to open: of the first balancer, else of the first web host."""
+def front() -> tuple[str, str]:
+    """Return scheme and address that a browser is to open: of the first balancer, else of the first web host."""
     groups, variables = host_variables()
-    front = next(groups[group]["hosts"][0] for group in ("load_balancer", "web") if groups.get(group, {}).get("hosts"))
-    return variables[front]["ntier_address"]
+    tier = next(group for group in ("load_balancer", "web") if groups.get(group, {}).get("hosts"))
+    return ("https" if tier == "load_balancer" else "http"), variables[groups[tier]["hosts"][0]]["ntier_address"]
 
 
 def replace_in_copy(old: str, new: str) -> None:
@@ -80,7 +84,9 @@ def main(figure: str = "") -> int:
     """Bring the demo up, and say how to look at it."""
     start = time.monotonic()
     steps = Steps(DEMO / "logs")
-    name = copy_inventory(figure)
+    name = copy_inventory(figure, steps)
+    if not name:
+        return 1
     say(f"The demo: {name}, in build/demo/inventory")
     if not (
         prepare_engine(steps)
@@ -88,7 +94,7 @@ def main(figure: str = "") -> int:
         and steps.run("test hosts: prepare", playbook("prepare", *OPTIONS))
     ):
         return 1
-    address = front_address()
+    scheme, address = front()
     replace_in_copy("guestbook.example.com", address)  # the domain of the shipped inventory is nobody's
     say("  the site: ansible-playbook -i build/demo/inventory ntier.django.site")
     if subprocess.run(["ansible-playbook", *OPTIONS, "ntier.django.site"], cwd=ROOT, check=False).returncode:
@@ -101,13 +107,20 @@ def main(figure: str = "") -> int:
     say(
         frame(
             [
-                f"The guestbook runs (after {minutes} min {seconds} s):  http://{address}/",
+                f"The guestbook runs (after {minutes} min {seconds} s):  {scheme}://{address}/",
+                *(
+                    ["(The certificate is of the cluster's own authority, so a browser asks first.)"]
+                    * (scheme == "https")
+                ),
                 f"Sign in, also at /admin/, as:  demo  with the password  {password}",
                 "",
                 "Change build/demo/inventory (a second site, a domain) or examples/guestbook, and see what that would do:",
                 "  tools/env ansible-playbook -i build/demo/inventory ntier.django.site --check --diff",
                 "Do it:",
                 "  tools/env ansible-playbook -i build/demo/inventory ntier.django.site",
+                "How it is, and what it looks like:",
+                "  tools/env ansible-playbook -i build/demo/inventory ntier.django.status",
+                "  tools/env ansible-playbook -i build/demo/inventory ntier.django.diagram",
                 "",
                 "All tests: make test     Remove it all: make clean",
             ]
