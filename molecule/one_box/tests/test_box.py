@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -127,9 +128,8 @@ def test_memory_is_shared_out(box, cluster):
     memory = cluster.variables("box1")["ntier_memory_mb"]
     buffers = int(sql(box, "select setting::int * 8 / 1024 from pg_settings where name = 'shared_buffers'"))
     cache = int(box.check_output("systemctl show -P ExecStart memcached").split("-m ")[1].split()[0])
-    workers = sum(
-        json.loads(box.file(f"/srv/{site}/current/settings.json").content_string)["workers"] for site in SITES
-    )
+    sizes = [box.file(f"/etc/ntier/sites/{site}.env").content_string for site in SITES]
+    workers = sum(int(re.search(r"^NTIER_WORKERS=(\d+)$", size, flags=re.MULTILINE).group(1)) for size in sizes)
     assert buffers > 100
     assert cache > 30
     assert workers >= len(SITES)
