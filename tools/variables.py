@@ -19,7 +19,8 @@ HEAD = """\
 
 <!-- Written by tools/variables.py; the tables of the roles come from roles/*/meta/argument_specs.yml and defaults. -->
 
-Most inventories need one variable: `ntier_sites`. Everything below has a default that is worked out for the host.
+Most inventories need one variable: `ntier_sites`. Everything below has a default, or one that is worked out for the
+host.
 Set a variable where Ansible looks for variables anyway: `group_vars/all.yml`, `group_vars/web.yml`,
 `host_vars/box1.yml`. Types are checked for all roles at once, before any host is contacted.
 
@@ -28,7 +29,8 @@ Set a variable where Ansible looks for variables anyway: `group_vars/all.yml`, `
 | Variable | Type | Default | Meaning |
 | --- | --- | --- | --- |
 | `ntier_sites` | list of dict | required | The sites to serve. Every key: [A site](../README.md#a-site). |
-| `ntier_address` | text, of a host | `ansible_host`, else the host's name | Address at which the other hosts reach this one. |
+| `ntier_address` | text, of a host | `ansible_host`, else the host's name | Address at which the other hosts reach this one. \
+Firewall, NFS and PostgreSQL let a host in by it, so it has to be the one that its connections come from. |
 | `ntier_memory_mb` | int, of a host | what the host reports | Memory to share out, in MB. A container sees the memory of the \
 whole machine, so say it there. |
 | `ntier_cores` | int, of a host | what the host reports | Processors to count with; they decide the number of workers. |
@@ -45,9 +47,12 @@ leave them alone and set the variables of the roles instead.
 **the cluster's** means: the playbooks hand over what follows from inventory, sites and memory. The value after *alone*
 holds when the role is used by hand, without them.
 
-`web_port`, `database_port`, `memcached_port`, `pooler_port` and `pooler_listen_address` also reach those who connect
-there. Set them for all hosts, in `group_vars/all.yml`. `pooler_listen_address` has to be an address that the sites can
-connect to, so not `*`.
+`load_balancer_http_port`, `load_balancer_https_port`, `web_port`, `media_port`, `database_port`, `memcached_port`,
+`pooler_port`, `pooler_listen_address` and the variables `…_provider` also reach other hosts than the one that they
+are set for. Set them for all hosts, in `group_vars/all.yml`; what differs from host to host is refused.
+`pooler_listen_address` has to be an address that the sites can connect to, so not `*`.
+
+The firewall follows these ports, and `load_balancer_stats_port` with `load_balancer_stats_clients`.
 """
 
 
@@ -80,15 +85,19 @@ def default_of(value: t.Any, internal: dict[str, t.Any]) -> str:
         return ", ".join(f"{key}: {literal(item)}" for key, item in values.items()) if values else "see the meaning"
     fallback = re.search(r"\| default\((?P<value>.*)\) \}\}$", value.rpartition("ntier_")[2])
     # The innermost default() is that of the attribute, which follows the one of the cluster's variable.
-    text = fallback["value"].rpartition("default(")[2] if fallback else "None"
-    return f"the cluster's; alone {literal(ast.literal_eval(text))}"
+    text = fallback["value"].rpartition("default(")[2] if fallback else "null"
+    if "inventory_hostname" in text:
+        return "the cluster's; alone the host's name"
+    return f"the cluster's; alone {literal(yaml.safe_load(text))}"
 
 
 def keys_of(options: dict[str, t.Any]) -> list[str]:
     """Return the table of a dictionary's keys."""
     lines = ["| Key | Type | Default | Meaning |", "| --- | --- | --- | --- |"]
     for name, option in options.items():
-        default = "required" if option.get("required") else literal(option.get("default"))
+        default = (
+            "required" if option.get("required") else literal(option["default"]) if "default" in option else "none"
+        )
         lines.append(f"| `{name}` | {type_of(option)} | {default} | {plain(option['description'])} |")
     return lines
 
@@ -97,7 +106,8 @@ def role_section(folder: Path) -> list[str]:
     """Return the lines about one role."""
     specs = yaml.safe_load((folder / "meta/argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]["main"]
     defaults = yaml.safe_load((folder / "defaults/main.yml").read_text(encoding="utf-8")) or {}
-    internal = yaml.safe_load((folder / "vars/main.yml").read_text(encoding="utf-8")) or {}
+    file = folder / "vars/main.yml"
+    internal = yaml.safe_load(file.read_text(encoding="utf-8")) or {} if file.exists() else {}
     lines = ["", f"### {folder.name}", "", plain(specs["short_description"]), ""]
     lines += ["| Variable | Type | Default | Meaning |", "| --- | --- | --- | --- |"]
     inner: list[str] = []

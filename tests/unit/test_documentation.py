@@ -8,16 +8,17 @@ import re
 
 import pytest
 import yaml
-from clusters import ROOT, a_site, build, wired
+from clusters import ROOT, SHIPPED, a_site, build, shipped, wired
 
 from ansible_collections.ntier.django.plugins.action.preflight import PUBLIC
 from ansible_collections.ntier.django.plugins.filter.sizing import size_in
-from ansible_collections.ntier.django.plugins.plugin_utils import plan, sites, sizing, topology
+from ansible_collections.ntier.django.plugins.plugin_utils import plan, sites, sizing, status, topology, wiring
 
 README = (ROOT / "README.md").read_text()
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
 TROUBLES = PAGES["docs/troubleshooting.md"]
 BOX = ["web", "media", "memcached", "database"]
+ROLES = {path.name: path for path in (ROOT / "roles").iterdir()}
 TYPES = {str: "text", list: "list", dict: "dictionary", int: "whole number", bool: "boolean"}
 
 
@@ -81,6 +82,16 @@ def test_the_table_of_a_database_has_every_key():
     assert [row[0].strip("`") for row in rows(table)[1:]] == list(sites.DATABASE_KEYS)
 
 
+def test_the_table_of_certificates_has_every_way_to_one():
+    found = [row[0].strip("`") for row in rows(section(README, "### For visitors"))[1:]]
+    assert found == ["{}", *("{" + ", ".join(f"{key}: …" for key in keys) + "}" for keys in sites.CERTIFICATE_KEYS)]
+
+
+def test_the_example_of_a_given_certificate_works():
+    example = yaml.safe_load(blocks(section(README, "### For visitors"), "yaml")[0])
+    assert build(sites=[a_site(**example)])["sites"][0]["certificate"] == example["certificate"]
+
+
 def test_the_example_sites_work():
     examples = [
         site for block in blocks(section(README, "### Examples"), "yaml") for site in yaml.safe_load(f"ntier_sites:\n{block}")["ntier_sites"]
@@ -113,6 +124,98 @@ def test_the_plan_in_the_readme_is_that_of_its_inventory():
     assert blocks(section(README, "## Use it"), "text")[0].splitlines() == lines
 
 
+def sized(cluster):
+    """Return the share-out of hosts with 2048 MB and two cores."""
+    return {host: size_in(cluster, host, 2048, 2) for host in cluster["hosts"]}
+
+
+def test_the_plan_of_figure_4_is_that_of_the_shipped_inventory():
+    cluster = shipped("4-load-balanced")
+    text = blocks(section(README, "### From figure 1 to figure 4"), "text")[0]
+    assert text.splitlines() == plan.render(cluster, sized(cluster))
+
+
+def test_the_status_in_the_readme_is_what_would_be_shown():
+    cluster = shipped("4-load-balanced")
+    well = {"app": "ok", "database": "ok", "cache": "ok"}
+    answers = {"box1": well, "web2": {**well, "cache": "no answer from 192.0.2.42:11211"}}
+    health = {
+        host: {"guestbook": {"release": "20260101T120000-1f2e3d4c5b6a", "answer": answer}}
+        for host, answer in answers.items()
+    }
+    memory = sized(cluster)["db1"]["database"]["effective_cache_size_mb"] * 2**20
+    lines = status.render(cluster, health, {"db1": {"sizes": {"guestbook": 41 * 2**20}, "memory": memory}})
+    assert blocks(section(README, "### How the cluster is"), "text")[0].splitlines() == lines
+
+
+def test_every_shipped_inventory_is_shown_with_its_picture():
+    found = {}
+    for inventory, picture in rows(section(README, "## Figures").split("\n### ", maxsplit=1)[0])[1:]:
+        name, figure, title = re.match(r"`inventories/([\w-]+)`: ([\d-]+), ([\w ]+)", inventory).groups()
+        found[name] = figure
+        assert title == topology.FIGURES[figure]
+        assert picture == f"![Figure {figure}: {title}](docs/figures/{name}.svg)"
+        assert f'<title id="title">Figure {figure}: {title}<' in (ROOT / f"docs/figures/{name}.svg").read_text()
+    assert found == SHIPPED
+
+
+def test_the_table_of_the_firewall_is_what_the_inventory_of_figure_4_opens():
+    cluster = shipped("4-load-balanced")
+    names = {entry["address"]: host for host, entry in cluster["hosts"].items()}
+    found = {}
+    for hosts, ports, sources in rows(section(README, "## Firewall"))[1:]:
+        for host, port in itertools.product(re.findall(r"`(\w+)`", hosts), re.findall(r"\d+", ports)):
+            found[host, int(port)] = re.findall(r"`(\w+)`", sources) or [sources]
+    expected = {
+        (host, rule["port"]): [names[address] for address in rule["sources"]] or [topology.EVERYBODY]
+        for host in cluster["hosts"]
+        for rule in wiring.firewall_rules(cluster, host)
+    }
+    assert found == expected
+
+
+def default_of(variable):
+    """Return the default of a role's variable."""
+    role = next(name for name in sorted(ROLES, key=len, reverse=True) if variable.startswith(f"{name}_"))
+    return yaml.safe_load((ROLES[role] / "defaults/main.yml").read_text())[variable]
+
+
+def test_the_tables_of_limits_and_tuning_name_the_defaults_of_the_roles():
+    for row in rows(section(README, "## Tuning"))[1:]:
+        variable = row[3].strip("`")
+        if variable not in ("none", *PUBLIC):
+            assert row[1] == str(default_of(variable))
+    limits = {row[3].strip("`"): row[1] for row in rows(section(README, "## Load balancer"))[1:]}
+    assert limits["load_balancer_client_max_connections"] == str(default_of("load_balancer_client_max_connections"))
+    assert limits["load_balancer_header_limit_kb"] == f"{default_of('load_balancer_header_limit_kb') - 1} kB"
+    factor = re.search(r"\* (\d+)", default_of("load_balancer_max_connections"))[1]
+    assert limits["load_balancer_max_connections"].startswith(f"{factor} for each MB")
+
+
+@pytest.mark.parametrize(
+    ("sentence", "variable"),
+    [
+        ("listens on the balancer's own address, port {}", "load_balancer_stats_port"),
+        ("with a growing share in the first {} seconds", "load_balancer_slow_start_seconds"),
+        ("on their way have {} seconds", "load_balancer_hard_stop_seconds"),
+        ("Certificates hold {} days", "certificate_days"),
+        ("that ends within {} days, so run", "certificate_renew_days"),
+        ("by a new connection within {} seconds", "firewall_rollback_seconds"),
+        ("`media_client_mount_seconds`, {} seconds", "media_client_mount_seconds"),
+    ],
+)
+def test_a_default_in_the_prose_is_that_of_the_role(sentence, variable):
+    assert sentence.format(default_of(variable)) in " ".join(README.split())
+
+
+def test_the_health_page_in_the_readme_is_the_overlays():
+    overlay = (ROLES["release"] / "files/overlay/ntier_wsgi.py").read_text()
+    assert "/_ntier/health" in overlay
+    assert {*json.loads(blocks(README, "json")[0])} == {"app", "database", "cache"}
+    for part in ("app", "database", "cache"):
+        assert f'"{part}"' in overlay
+
+
 def test_the_table_of_memory_is_what_the_sizing_computes():
     table = rows(section(README, "## Memory"))[1:]
     assert len(table) == 4
@@ -137,7 +240,16 @@ def test_version_and_least_ansible_core_are_those_of_the_collection():
     assert f"**This version, {version}," in README
     assert yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["requires_ansible"] == ">=2.19.0"
     assert "ansible-core 2.19 or newer" in README
-    assert topology.RUNNABLE == ("20-1",), "the README says that figure 20-1 is what this version builds"
+    first, *_others, last = topology.RUNNABLE
+    assert f"builds figures {first} to {last}" in README
+    assert [*topology.FIGURES].index(last) == len(topology.RUNNABLE) - 1
+
+
+def test_every_collection_that_the_roles_use_is_a_dependency_and_named():
+    texts = [path.read_text() for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("*.yml")]
+    used = set(re.findall(r"\b(?:ansible|community)\.\w+(?=\.\w+:)", "\n".join(texts))) - {"ansible.builtin"}
+    assert used == {*yaml.safe_load((ROOT / "galaxy.yml").read_text())["dependencies"]}
+    assert {name for name in used if f"`{name}`" in README} == used
 
 
 # --- docs/variables.md --------------------------------------------------------------------------------------------
@@ -160,19 +272,20 @@ def test_the_page_of_variables_has_those_of_the_cluster():
 
 def texts_of_the_code():
     """Yield every text that a plugin may print, and the names and texts of the tasks."""
-    for path in (ROOT / "plugins").rglob("*.py"):
+    for path in [*(ROOT / "plugins").rglob("*.py"), *(ROOT / "roles").glob("*/files/*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value
-    for path in (ROOT / "roles").glob("*/tasks/*.yml"):
-        yield path.read_text().lower()
-        yield path.read_text()
+    for path in (ROOT / "roles").glob("*/tasks/**/*.yml"):
+        text = " ".join(path.read_text().split())  # a sentence goes over several lines
+        yield text.lower()
+        yield text
 
 
 def quoted_messages():
     """Return the messages that the page quotes: the first cells of its tables about runs, but for Ansible's own."""
     parts = [section(TROUBLES, f"## {name}") for name in ("Before any host is contacted", "What the hosts report", "A release fails")]  # fmt: skip
-    return [row[0].strip("`") for part in parts for row in rows(part) if row[0].startswith("`")]
+    return [message for part in parts for row in rows(part) for message in re.findall(r"`([^`]+)`", row[0])]
 
 
 @pytest.mark.parametrize("message", quoted_messages())
@@ -182,6 +295,54 @@ def test_a_message_in_troubleshooting_is_one_of_the_code(message):
     pieces = [piece.strip(" .,") for piece in pieces]
     missing = [piece for piece in pieces if len(piece) > 3 and not any(piece in text for text in known)]
     assert missing == []
+
+
+def faults_in(path):
+    """Return what the code of a plugin may find wrong: of each sentence the longest piece that is always the same."""
+    for node in ast.walk(ast.parse((ROOT / "plugins" / path).read_text())):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add"):
+            continue
+        if isinstance(node.func.value, ast.Name) and node.func.value.id == "faults":
+            what = node.args[1]
+            # Of a condition in a sentence, or instead of one, neither way is always said.
+            parts = [what] if isinstance(what, ast.Constant) else getattr(what, "values", [])
+            texts = [part for part in parts if isinstance(part, ast.Constant)]
+            longest = max((part.value.strip(" :,'") for part in texts), key=len, default="")
+            if len(longest) > 3:
+                yield longest
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "action/diagram.py",
+        "action/plan.py",
+        "action/preflight.py",
+        "plugin_utils/asis.py",
+        "plugin_utils/certificates.py",
+        "plugin_utils/rolevars.py",
+        "plugin_utils/secrets.py",
+        "plugin_utils/sites.py",
+        "plugin_utils/topology.py",
+    ],
+)
+def test_every_fault_is_in_troubleshooting(path):
+    quoted = " ".join(quoted_messages())
+    assert [fault for fault in faults_in(path) if fault not in quoted] == []
+
+
+def test_every_refusal_of_a_role_is_in_troubleshooting():
+    quoted = quoted_messages()
+    for path in (ROOT / "roles").glob("*/tasks/**/*.yml"):
+        tasks = yaml.safe_load(path.read_text())
+        blocks = [task for task in tasks if "block" in task]
+        tasks += [inner for task in blocks for key in ("block", "rescue", "always") for inner in task.get(key, [])]
+        for task in tasks:
+            said = task.get("ansible.builtin.fail", {}).get("msg") or task.get("ansible.builtin.assert", {}).get("fail_msg")  # fmt: skip
+            # What begins with a value only hands on what others say: a plugin, a program or the journal.
+            if said and not said.startswith("{{") and path.parts[-3] != "release":
+                said = " ".join(said.split())
+                assert any(all(piece.strip() in said for piece in re.split("…", message)) for message in quoted), said
 
 
 # --- links, names, form -------------------------------------------------------------------------------------------
@@ -218,7 +379,7 @@ def test_every_name_of_the_collection_is_that_of_a_playbook_or_role(name):
 def test_every_role_and_every_tier_playbook_is_named():
     named = set(re.findall(r"\bntier\.django\.(\w+)", README))
     assert {path.name for path in (ROOT / "roles").iterdir()} <= named
-    assert {"plan", "site", "web", "database", "memcached", "media"} <= named
+    assert {"plan", "site", "status", "diagram", *topology.TIERS} <= named
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -231,7 +392,7 @@ def test_every_make_target_exists(name):
 @pytest.mark.parametrize("name", PAGES)
 def test_variables_of_roles_are_spelt_as_the_roles_do(name):
     known = {*PUBLIC, *re.findall(r"^\| `(\w+)`", PAGES["docs/variables.md"], flags=re.MULTILINE)}
-    known |= set(itertools.chain(sites.SITE_KEYS, sites.DATABASE_KEYS, ["host_vars", "database_password"]))
+    known |= set(itertools.chain(sites.SITE_KEYS, sites.DATABASE_KEYS, ROLES, ["host_vars", "database_password"]))
     roles = "|".join(sorted(path.name for path in (ROOT / "roles").iterdir()))
     assert set(re.findall(rf"(?<![/\w.])(?:{roles})_\w+", PAGES[name])) <= known
 
