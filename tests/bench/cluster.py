@@ -207,3 +207,14 @@ def recap(output: str, what: str) -> int:
     """Return how many tasks were `ok` or `changed`, over all hosts, after a playbook's own count."""
     lines = [line for line in output.splitlines() if "unreachable=" in line]
     return sum(int(found.group(1)) for line in lines if (found := re.search(rf"\b{what}=(\d+)", line)))
+
+
+def changes(output: str) -> str:
+    """Return the tasks of a playbook that changed something, and where."""
+    task, found = "", []
+    for line in output.splitlines():
+        if line.startswith(("TASK [", "RUNNING HANDLER [")):
+            task = line.split("[", 1)[1].rsplit("]", 1)[0]
+        elif line.startswith("changed: "):
+            found.append(f"  {task}: {line.removeprefix('changed: ')}")
+    return "\n".join(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from cluster import RESULTS, ROUNDS, Demo, median, playbook, recap, say
+from cluster import RESULTS, ROUNDS, Demo, changes, median, playbook, recap, say
 
 
 def measure(demo: Demo) -> dict:
@@ -14,7 +14,7 @@ def measure(demo: Demo) -> dict:
     output, _wall, _cpu = playbook("ntier.django.site")
     tasks, changed = recap(output, "ok"), recap(output, "changed")
     if changed:
-        sys.exit(f"The demo was not converged: site changed {changed} things. Run this again.")
+        sys.exit(f"The demo was not converged; site has changed this, so run it again:\n{changes(output)}")
     each = max(1, round(tasks / count))
     say(f"  {tasks} tasks, about {each} for each host; changed={changed}")
     pings = RESULTS / "pings.yml"
@@ -34,7 +34,7 @@ def measure(demo: Demo) -> dict:
         for _round in range(ROUNDS):
             output, *site = playbook("ntier.django.site", mitogen=mitogen)
             if recap(output, "changed"):
-                sys.exit(f"site changed something on the second run:\n{output[-3000:]}")
+                sys.exit(f"site changed something on a later run:\n{changes(output)}")
             rounds.append((*site, *playbook(str(pings), mitogen=mitogen)[1:]))
         wall, cpu, ping_wall, ping_cpu = (median(column) for column in zip(*rounds, strict=True))
         ratio, cpu_ratio = (median(entry[index] / entry[index + 2] for entry in rounds) for index in (0, 1))
