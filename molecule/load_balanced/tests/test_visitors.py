@@ -26,7 +26,8 @@ def new_name(word: str) -> str:
 
 def write(visitor, text, picture=None):
     """Write an entry, and return the page that follows."""
-    files = {"picture": ("dot.png", picture, "image/png")} if picture else None
+    # A name that no other site has a file of.
+    files = {"picture": (f"{new_name('dot')}.png", picture, "image/png")} if picture else None
     return visitor.submit("/entries/new/", {"message": text}, form="/", files=files)
 
 
