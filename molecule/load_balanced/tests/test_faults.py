@@ -96,7 +96,7 @@ def test_a_web_host_that_loses_its_power_comes_back_by_itself(cluster, docker, v
     finally:
         docker("start", "box1")
     # What was on its way at that moment may be lost, one request of each visitor; whatever comes after it is answered.
-    assert len(report["failed"]) <= 3, told(report)
+    assert len(report["failed"]) <= 4, told(report)
     assert all(when < 10 for _what, _took, when in report["failed"]), told(report)
     assert sum(report["answers"].values()) > 50, told(report)
     until(lambda: "box1" in visit().get("/").text.split('id="web-host">')[1][:10], 30, "no visitor gets to the host")
