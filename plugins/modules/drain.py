@@ -177,10 +177,11 @@ def merge(statistics, states, server, backends):
     """
     lines = [line.lstrip("# ").split() for line in states.splitlines() if line.strip()][1:]
     columns, rows = (lines[0], lines[1:]) if lines else ([], [])
+    wanted = [columns.index(name) for name in ("be_name", "srv_name", "srv_admin_state")] if rows else []
     bits = {}
     for row in rows:
-        entry = dict(zip(columns, row))
-        bits[entry["be_name"], entry["srv_name"]] = int(entry["srv_admin_state"])
+        backend, name, state = (row[place] for place in wanted)
+        bits[backend, name] = int(state)
     result, takers = {}, {}
     for row in csv.DictReader(statistics.lstrip("# ").splitlines()):
         backend, name = row["pxname"], row["svname"]
