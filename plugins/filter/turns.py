@@ -16,6 +16,12 @@ def switched_in(hostvars: Hostvars, hosts: t.Sequence[str]) -> dict[str, list[t.
     return {host: list(hostvars[host].get("__release_switched") or []) for host in hosts}
 
 
+def switched_sites(hosts: t.Sequence[str], hostvars: Hostvars) -> list[dict[str, t.Any]]:
+    """Return name and release of the sites that have gone live on any host in this run, each once."""
+    found = {entry["name"]: entry["release"] for entries in switched_in(hostvars, hosts).values() for entry in entries}
+    return [{"name": name, "release": release} for name, release in found.items()]
+
+
 def todos_in(hostvars: Hostvars, hosts: t.Sequence[str], leader: str) -> dict[str, list[t.Any]]:
     """Return host → what had to go live there in this run."""
     places = {host: ("__release_state", "build") if host == leader else ("__release_here", "install") for host in hosts}
@@ -47,4 +53,9 @@ class FilterModule:
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         """Return name → function."""
-        return {"switched_back": switched_back, "failure_text": failure_text}
+        return {
+            "switched_back": switched_back,
+            "failure_text": failure_text,
+            "failure_reason": turns.reason,
+            "switched_sites": switched_sites,
+        }

@@ -87,6 +87,21 @@ def told(
     return "\n".join(lines)
 
 
+def reason(result: t.Mapping[str, t.Any], count: int = 20) -> str:
+    """Return why a task failed: the last lines of its program, else its message; of a loop, those of the items that failed.
+
+    :arg result: the result of the task.
+    """
+    lines: list[str] = []
+    for item in [entry for entry in result.get("results") or [] if entry.get("failed")] or [result]:
+        command = item.get("cmd") if "results" in result else None
+        lines += [" ".join(command) if isinstance(command, (list, tuple)) else str(command)] if command else []
+        output = "\n".join(text for text in (str(item.get(key) or "").strip() for key in ("stderr", "stdout")) if text)
+        said = [line for line in (output or str(item.get("msg") or "")).splitlines() if line.strip()]
+        lines += said[-count:]
+    return "\n".join(lines)
+
+
 def _lived(name: str, by_release: t.Mapping[str | None, t.Sequence[str]], count: int, failed: str, new: str) -> list[str]:  # fmt: skip
     """Return for one site which release is live on which hosts, in a sentence each."""
     lines = []

@@ -5,7 +5,7 @@ import yaml
 from clusters import ROOT
 
 from ansible_collections.ntier.django.plugins.filter import turns as filters
-from ansible_collections.ntier.django.plugins.plugin_utils.turns import to_switch_back, told
+from ansible_collections.ntier.django.plugins.plugin_utils.turns import reason, to_switch_back, told
 
 HOSTS = ["web1", "web2", "web3"]
 OLD, NEW = "20260101T120000-old", "20260102T120000-new"
@@ -160,6 +160,30 @@ def test_the_filters_read_what_the_hosts_have_registered():
     )
 
 
+@pytest.mark.parametrize(
+    ("result", "lines"),
+    [
+        ({"msg": "no\n\n"}, ["no"]),
+        ({"msg": "non-zero return code", "stderr": "", "stdout": "why\n"}, ["why"]),
+        ({"msg": "x", "stderr": "error", "stdout": "output", "cmd": ["a", "b"]}, ["error", "output"]),
+        ({"stdout": "\n".join(map(str, range(30)))}, [str(number) for number in range(10, 30)]),
+        (
+            {"msg": "x", "results": [{"failed": False, "msg": "y"}, {"failed": True, "msg": "lb1 says no"}]},
+            ["lb1 says no"],
+        ),
+        ({"results": [{"failed": True, "cmd": ["a", "b"], "stderr": "why"}]}, ["a b", "why"]),
+        ({}, []),
+    ],
+)
+def test_the_reason_is_what_the_program_or_the_item_said(result, lines):
+    assert reason(result).splitlines() == lines
+
+
+def test_the_sites_that_went_live_are_named_once():
+    hostvars = {"web1": {"__release_switched": [entry()]}, "web2": {"__release_switched": [entry()]}, "web3": {}}
+    assert filters.switched_sites(HOSTS, hostvars) == [{"name": "polls", "release": NEW}]
+
+
 # --- the tasks ----------------------------------------------------------------------------------------------------
 
 
@@ -187,13 +211,19 @@ def test_every_task_that_asks_a_balancer_or_switches_is_asked_whether_it_reached
 
 
 def test_nothing_is_built_while_a_host_is_drained_and_hosts_take_turns():
-    prepare, turns = tasks("playbooks/tier_release.yml")
+    prepare, turns, finish = tasks("playbooks/tier_release.yml")
     assert [prepare["tasks"][0]["ansible.builtin.include_role"]["tasks_from"], "serial" in prepare] == [
         "prepare",
         False,
     ]
     assert [turns["tasks"][0]["ansible.builtin.include_role"]["tasks_from"], turns["serial"]] == ["activate", 1]
-    assert prepare["any_errors_fatal"] is turns["any_errors_fatal"] is True
+    assert finish["tasks"][0]["ansible.builtin.include_role"]["tasks_from"] == "finish"
+    assert prepare["any_errors_fatal"] is turns["any_errors_fatal"] is finish["any_errors_fatal"] is True
+
+
+def test_hooks_run_after_the_check_and_before_the_migrations():
+    names = [task["name"] for task in tasks("roles/release/tasks/check.yml")]
+    assert names[:3] == ["check | Check the project", "check | Run what comes before the migrations", "check | Migrate"]
 
 
 def test_site_and_release_share_one_implementation():
