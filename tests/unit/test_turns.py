@@ -179,6 +179,22 @@ def test_the_reason_is_what_the_program_or_the_item_said(result, lines):
     assert reason(result).splitlines() == lines
 
 
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("tar: a: Cannot write: No space left on device", "The disk is full. Make room on it; release_keep says how"),
+        ("Status code was 400 and not [200]: HTTP Error 400: Bad Request", "The site refuses its own host name."),
+        ("  x No solution found when resolving dependencies:", "Correct the requirements, or give the site another"),
+        ("ERROR: Failed to build 'psycopg2'", "Name the compiler and the headers that the package needs in"),
+        ("ModuleNotFoundError: No module named 'nowhere'", "Correct settings, requirements or environment of the site"),
+        ("chown failed: failed to look up user polls", "Run ntier.django.site first: the site is new on this host."),
+    ],
+)
+def test_a_fault_with_a_remedy_is_said_with_it(said, remedy):
+    assert reason({"stderr": said + "\n" * 3}).splitlines()[-1].startswith(remedy)
+    assert len(reason({"msg": "migrations say no"}).splitlines()) == 1
+
+
 def test_the_sites_that_went_live_are_named_once():
     hostvars = {"web1": {"__release_switched": [entry()]}, "web2": {"__release_switched": [entry()]}, "web3": {}}
     assert filters.switched_sites(HOSTS, hostvars) == [{"name": "polls", "release": NEW}]
