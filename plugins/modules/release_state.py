@@ -36,6 +36,11 @@ options:
     description: Whether a release may be built; otherwise what is live is what shall be live.
     type: bool
     default: true
+  host:
+    description: How the user calls the host that asks the repositories, for messages.
+    type: str
+    default: ""
+    version_added: 1.2.0
   keep:
     description: How many releases of a site to keep, the live one among them.
     type: int
@@ -107,11 +112,11 @@ def ask_git(source, key_file):
     except FileNotFoundError:
         return None, "git is not installed yet"
     except subprocess.TimeoutExpired:
-        return None, "no answer within 60 seconds"
+        return None, f"no answer within 60 seconds. {REACH}"
     if done.returncode:
-        return None, releases.last_lines(done.stderr)
+        return None, f"{releases.last_lines(done.stderr)}\n{REACH}"
     commit = releases.pick_revision(done.stdout, version)
-    return commit, None if commit else f"it has no branch, tag or commit '{version}'"
+    return commit, None if commit else f"it has no branch, tag or commit '{version}'. Correct the version, or push it."
 
 
 def ssh_command(key_file):
@@ -130,6 +135,10 @@ def uv_version(path):
         return ""
 
 
+#: What to do about a repository that the host can't ask.
+REACH = "Make it reachable from this host, which fetches it itself; a private one needs key_file."
+
+
 class SourceError(Exception):
     """A source can't be asked; the message says which and why."""
 
@@ -144,6 +153,7 @@ def main():
             "targets": {"type": "list", "elements": "dict"},
             "build": {"type": "bool", "default": True},
             "keep": {"type": "int", "default": 3},
+            "host": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -187,7 +197,8 @@ def compare(module):
                 source, f"/etc/ntier/keys/{site['name']}" if source.get("key_file") else None
             )
             if error and not module.check_mode:
-                failed.append(f"site {site['name']}: its source {source['location']} can't be fetched: {error}")
+                place = f" on host {module.params['host']}" if module.params.get("host") else ""
+                failed.append(f"Site {site['name']}{place}: its source {source['location']} can't be fetched: {error}")
                 continue
         site = {**site, "source": source}
         inputs = releases.inputs_digest(site)

@@ -982,6 +982,21 @@ def test_what_is_not_there_is_named(manage, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
+def test_a_program_is_that_of_the_releases_environment(manage, monkeypatch):
+    own = manage.home / "blog/releases/1/venv/bin/celery"
+    own.touch(mode=0o755)
+    monkeypatch.setenv("PATH", "/usr/bin")
+    program, command, environment = manage.run("--release", "1", "--program", "blog", "celery", "--version")
+    assert (program, command) == (str(own), ["celery", "--version"])
+    assert environment["PATH"] == f"{own.parent}:/usr/bin"
+    assert environment["GREETING"] == "old"
+
+
+def test_a_program_that_is_not_there_is_named(manage):
+    with pytest.raises(SystemExit, match="there is no program celery"):
+        manage.run("--program", "blog", "celery")
+
+
 @pytest.mark.parametrize("missing", ["environment", "venv/bin/python"])
 def test_a_release_that_is_not_whole_is_none(manage, capsys, missing):
     (manage.home / "blog/releases/2" / missing).unlink()
