@@ -28,7 +28,7 @@ def decide(
     :arg sites: the sites of the cluster, C(release_sites).
     :arg site: the name of the one to roll back; may be empty when there is one alone.
     :arg to: the release to go back to; empty for the one that was live before.
-    :return: C(faults), sentences; C(targets), a list with the site, its C(release), C(newer), the release that knows the schema, and
+    :return: C(faults), sentences; C(targets), a list with the site, its C(release), C(by), the release that knows the schema, and
         C(since), when the older one was live last; C(todo), host → the sites that are to be switched there.
     """
     faults = Faults()
@@ -93,7 +93,7 @@ def _decide_site(found: t.Any, site: t.Mapping[str, t.Any], to: str, faults: Fau
             "kind": site["source"]["kind"],
             "release": release,
             "revision": record.get("revision"),
-            "newer": others[-1] if others else release,
+            "by": others[-1] if others else release,
             "since": activated(release, record),
         }
     )
@@ -115,7 +115,7 @@ def judge(looked: t.Sequence[t.Mapping[str, t.Any]], mode: str, allowed: bool) -
     then what it does not know is undone. One that can't has to find the schema as it was, so there the migrations are undone first, and
     the code that is still live may fail meanwhile.
 
-    :arg looked: of each site C(name), C(release), and C(newer), C(breaking), C(one_way), C(lost), as ntier_migrations.py finds them.
+    :arg looked: of each site C(name), C(release), and C(pending), C(newer), C(breaking), C(one_way), C(lost), as ntier_migrations.py finds them.
     :arg mode: one of C(MODES).
     :arg allowed: whether visitors may see errors meanwhile.
     :return: C(faults), sentences; C(first) and C(last), names of the sites whose migrations are undone before and after the switch.
@@ -129,6 +129,10 @@ def judge(looked: t.Sequence[t.Mapping[str, t.Any]], mode: str, allowed: bool) -
         where, release = f"site {entry['name']}", entry["release"]
         breaks = f"Release {release} can't work with them: {'; '.join(entry['breaking'])}" if entry["breaking"] else ""
         unknown = [*entry["newer"], *entry["lost"]]
+        if entry["pending"]:
+            fix = "A rollback does not migrate: put its version into the inventory and run ntier.django.site"
+            faults.add(where, f"release {release} has migrations that are not applied: {listed(entry['pending'])}", fix)
+            continue
         if mode == "refuse" and unknown:
             ways = "-e rollback_migrations=reverse undoes them, and with them goes what was stored in what they added; =keep leaves them"
             what = f"release {release} does not know the migrations that are applied: {listed(unknown)}"
@@ -161,8 +165,8 @@ def report(
     for target in decided["targets"]:
         name, release = target["name"], target["release"]
         switched = [host for host, sites in decided["todo"].items() if name in [site["name"] for site in sites]]
-        on = f"on {listed(switched)}" if switched else "already, on all hosts"
-        lines.append(f"Site {name}: release {release} is live again {on}.")
+        says = f"is live again on {listed(switched)}" if switched else "was live already on all hosts"
+        lines.append(f"Site {name}: release {release} {says}.")
         between = [*asked[name]["newer"], *asked[name]["lost"]] if name in asked else []
         if between:
             lines.append(f"  Migrations {listed(between)}: {'undone' if name in undone else 'left as they are'}.")
@@ -174,6 +178,6 @@ def report(
             "  The inventory does not say so: the next run of site or release brings live what it says. To stay here,"
         )
         lines.append(f"  {fix}, and what else was changed since.")
-        if target["newer"] != release:
+        if target["by"] != release and name not in undone:
             lines.append(f"  To go forward again: -e rollback_to={target['newer']}")
     return lines

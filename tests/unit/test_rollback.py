@@ -43,7 +43,7 @@ def test_it_goes_back_to_the_release_before_on_every_host():
     result = decide(state(), state())
     assert result["faults"] == []
     (target,) = result["targets"]
-    assert (target["release"], target["newer"], target["since"]) == (B, C, "2026-02-01T12:00:00+00:00")
+    assert (target["release"], target["by"], target["since"]) == (B, C, "2026-02-01T12:00:00+00:00")
     for host in ("box1", "web2"):
         (entry,) = result["todo"][host]
         assert {
@@ -71,20 +71,20 @@ def test_the_one_before_is_the_one_that_was_live_last_and_not_the_one_that_was_m
 
 def test_a_named_release_may_be_newer():
     result = decide(state(live=A), to=C)
-    assert [(entry["release"], entry["newer"]) for entry in result["targets"]] == [(C, A)]
+    assert [(entry["release"], entry["by"]) for entry in result["targets"]] == [(C, A)]
 
 
 def test_hosts_that_serve_it_already_are_left_alone():
     result = decide(state(live=B), state(live=C), to=B)
     assert result["todo"]["box1"] == []
     assert [entry["live"] for entry in result["todo"]["web2"]] == [C]
-    assert result["targets"][0]["newer"] == C
+    assert result["targets"][0]["by"] == C
 
 
 def test_what_an_interrupted_rollback_left_can_be_finished():
     """All hosts have switched, and the migrations are still to be undone: by the newest other release."""
     result = decide(state(live=B), to=B)
-    assert (result["todo"], result["targets"][0]["newer"]) == ({"box1": []}, C)
+    assert (result["todo"], result["targets"][0]["by"]) == ({"box1": []}, C)
 
 
 def test_a_release_that_only_some_hosts_have_is_passed_over():
@@ -161,7 +161,7 @@ def test_a_release_for_another_app_server_is_refused(built, serving, refused):
 # --- migrations ---------------------------------------------------------------------------------------------------
 
 
-def looked(newer=("polls.0002",), breaking=(), one_way=(), lost=()):
+def looked(newer=("polls.0002",), breaking=(), one_way=(), lost=(), pending=()):
     return [
         {
             "name": "polls",
@@ -170,6 +170,7 @@ def looked(newer=("polls.0002",), breaking=(), one_way=(), lost=()):
             "breaking": list(breaking),
             "one_way": list(one_way),
             "lost": list(lost),
+            "pending": list(pending),
         }
     ]
 
@@ -207,6 +208,11 @@ def test_what_the_older_release_can_work_with_is_undone_after_the_switch_and_the
         (looked(breaking=["column x goes"]), "reverse", "that is still live may fail until the last host has switched"),
         (looked(breaking=["column x goes"]), "keep", "that goes live will fail"),
         (looked(breaking=["column x goes"]), "refuse", "can't work with them: column x goes"),
+        (
+            looked(pending=["polls.0002"]),
+            "keep",
+            f"release {B} has migrations that are not applied: polls.0002. A rollback does not migrate",
+        ),
         (looked(), "revert", "-e rollback_migrations=revert: there is no such way. There is refuse, reverse and keep."),
     ],
 )
@@ -215,6 +221,11 @@ def test_what_the_migrations_forbid(entry, mode, said):
     (fault,) = result["faults"]
     assert said in fault
     assert result["first"] == result["last"] == []
+
+
+def test_what_is_decided_and_what_is_found_share_no_key_but_the_name_and_the_release():
+    """Both go into one dictionary."""
+    assert {*decide(state())["targets"][0]} & {*looked()[0]} == {"name", "release"}
 
 
 # --- what is said -------------------------------------------------------------------------------------------------
@@ -230,7 +241,8 @@ def test_what_to_do_before_the_next_release_is_said(kind, fix):
     assert f"Site polls: release {B} is live again on box1 and web2." in text
     assert "Migrations polls.0002: undone." in text
     assert fix in text
-    assert f"-e rollback_to={C}" in text
+    assert f"-e rollback_to={C}" not in text  # what it needs has just been undone
+    assert f"-e rollback_to={C}" in "\n".join(rollback.report(decided, looked(), []))
     assert "left as they are" in "\n".join(rollback.report(decided, looked(), []))
     assert "Migrations" not in "\n".join(rollback.report(decided, looked(newer=()), []))
 

@@ -26,7 +26,6 @@ from django.core.management.sql import emit_pre_migrate_signal
 from django.db import DEFAULT_DB_ALIAS, connections, models, router
 from django.db.migrations import operations as ops
 from django.db.migrations.executor import MigrationExecutor
-from django.db.migrations.loader import MigrationLoader
 from django.db.models import NOT_PROVIDED
 from django.db.models.constraints import CheckConstraint, UniqueConstraint
 from django.utils.dateparse import parse_datetime
@@ -492,11 +491,16 @@ def look(connection):
 # --- the way back -------------------------------------------------------------------------------------------------
 
 
-def known(_connection=None):
-    """Return the migrations that this release has or replaces, as pairs of application and name."""
-    disk = MigrationLoader(None).disk_migrations
-    replaced = {pair for migration in disk.values() for pair in migration.replaces}
-    return sorted([*disk, *(replaced - set(disk))])
+def known(connection):
+    """Return what this release has and replaces, C(known), pairs of application and name, and names of what it has still to apply, C(pending)."""
+    executor = MigrationExecutor(connection)
+    disk = executor.loader.disk_migrations
+    replaced = {tuple(pair) for migration in disk.values() for pair in migration.replaces}
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return {
+        "known": sorted({*disk, *replaced}),
+        "pending": [f"{migration.app_label}.{migration.name}" for migration, _backwards in plan],
+    }
 
 
 def newer_than(executor, older):
@@ -537,7 +541,7 @@ def one_way(operation, before, connection, app):
 def between(older, since, connection):
     """Return what lies between the schema and an older release.
 
-    :arg older: what C(known) has returned there.
+    :arg older: what the older release knows, as C(known) has found it there.
     :arg since: when it was last live, as ISO time.
     :return: C(newer), names in the order in which they ran; C(breaking), why the older release can't work with them; C(one_way), which of
         them can't be undone, and why; C(lost), those that no release of the two knows and that were applied since.
