@@ -75,8 +75,12 @@ sites:
   type: list
   elements: dict
   returned: success
+found:
+  description: Site by site what is on the host; C(live), the live release or nothing, and C(complete), the records of those that are whole, by their names.
+  type: dict
+  returned: success
 remove:
-  description: Folders of releases that may go.
+  description: Folders of releases that may go, as far as this host knows.
   type: list
   elements: str
   returned: success
@@ -167,10 +171,10 @@ def main():
 def compare_with_targets(params):
     """Return what a host lacks of what shall be live."""
     targets = {target["name"]: target for target in params["targets"]}
-    install, remove = [], []
+    install, remove, found = [], [], {}
     for site in params["sites"]:
         folder = os.path.join(params["home"], site["name"])
-        state = releases.releases_of(folder)
+        state = found[site["name"]] = releases.releases_of(folder)
         target = targets.get(site["name"], {})
         wanted = target.get("release")
         lacks = bool(wanted) and not (state["live"] == wanted and wanted in state["complete"])
@@ -180,16 +184,16 @@ def compare_with_targets(params):
             install.append({**site, **target, "live": state["live"], "present": present})
         names = releases.removable(state, params["keep"] - lacks)
         remove += [os.path.join(folder, "releases", name) for name in names if name != wanted]
-    return {"build": [], "install": install, "sites": list(targets.values()), "remove": remove}
+    return {"build": [], "install": install, "sites": list(targets.values()), "remove": remove, "found": found}
 
 
 def compare(module):
     """Return which sites need a build, on the host that builds."""
     now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
-    build, sites, remove, failed = [], [], [], []
+    build, sites, remove, failed, found = [], [], [], [], {}
     for site in module.params["sites"]:
         folder = os.path.join(module.params["home"], site["name"])
-        state = releases.releases_of(folder)
+        state = found[site["name"]] = releases.releases_of(folder)
         record = state["complete"].get(state["live"]) or {}
         source = dict(site["source"])
         if source["kind"] == "git" and module.params["build"]:
@@ -216,7 +220,7 @@ def compare(module):
         ]
     if failed:
         raise SourceError("\n".join(failed))
-    return {"build": build, "sites": sites, "remove": remove}
+    return {"build": build, "sites": sites, "remove": remove, "found": found}
 
 
 if __name__ == "__main__":

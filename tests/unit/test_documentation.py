@@ -322,6 +322,7 @@ def faults_in(path):
         "plugin_utils/asis.py",
         "plugin_utils/certificates.py",
         "plugin_utils/rolevars.py",
+        "plugin_utils/rollback.py",
         "plugin_utils/secrets.py",
         "plugin_utils/selection.py",
         "plugin_utils/sites.py",
