@@ -71,7 +71,7 @@ def normalise_processes(given: t.Any, site: str, faults: Faults) -> list[dict[st
             )
             continue
         process = _normalise(raw, f"{site}, process {raw.get('name') or f'number {number}'}", faults)
-        if process["name"] in names:
+        if process["name"] and process["name"] in names:
             faults.add(site, f"two processes have the name '{process['name']}'", "Give each a name of its own")
         names.add(process["name"])
         result.append(process)
