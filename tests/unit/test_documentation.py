@@ -321,6 +321,7 @@ def faults_in(path):
         "action/preflight.py",
         "plugin_utils/asis.py",
         "plugin_utils/certificates.py",
+        "plugin_utils/processes.py",
         "plugin_utils/rolevars.py",
         "plugin_utils/rollback.py",
         "plugin_utils/secrets.py",

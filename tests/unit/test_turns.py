@@ -147,14 +147,13 @@ def test_another_site_that_is_live_everywhere_is_said_to_be():
 
 def test_the_filters_read_what_the_hosts_have_registered():
     hostvars = {
-        "web1": {"__release_state": {"build": [entry()]}, "__release_switched": [entry()]},
-        # Each host registers what the leader was asked; on the others it is not what they have to do.
-        "web2": {"__release_state": {"build": [entry()]}, "__release_here": {"install": [entry(live="other")]}},
-        "web3": {"__release_state": {"build": [entry()]}, "__release_here": {"skipped": True}},
+        "web1": {"__release_due": [entry()], "__release_switched": [entry()]},
+        "web2": {"__release_due": [entry(live="other")]},
+        "web3": {},
     }
-    reverted = filters.switched_back(HOSTS, hostvars, "web2", "web1", "polls")
+    reverted = filters.switched_back(HOSTS, hostvars, "web2", "polls")
     assert reverted == [{"host": "web1", "sites": [{"name": "polls", "release": NEW, "live": OLD}]}]
-    said = filters.failure_text(FAILURE, "web2", HOSTS, hostvars, "web1", reverted, {})
+    said = filters.failure_text(FAILURE, "web2", HOSTS, hostvars, reverted, {})
     assert (
         f"Release {OLD} stays live on web1.\nRelease other stays live on web2.\nRelease {NEW} is live on web3." in said
     )
