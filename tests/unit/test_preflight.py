@@ -280,7 +280,7 @@ def runs(tmp_path_factory):
 
 FAULTS = {
     "release": [
-        "FOLDER/inventory/group_vars/all.yml:",
+        "inventory/group_vars/all.yml:9: variable release_hooks: is ",
         "variable release_version, site blog: its source is a folder, ../project, which has no versions. Leave release_version out",
         "variable release_hooks, item 1: there is no site 'blob' in ntier_sites. Did you mean 'blog'?",
         'variable release_hooks, item 1: the command "manage.py \'x" has a quote without its second one. Close it.',
