@@ -179,5 +179,5 @@ def report(
         )
         lines.append(f"  {fix}, and what else was changed since.")
         if target["by"] != release and name not in undone:
-            lines.append(f"  To go forward again: -e rollback_to={target['newer']}")
+            lines.append(f"  To go forward again: -e rollback_to={target['by']}")
     return lines
