@@ -172,3 +172,4 @@ def test_the_work_of_a_site_that_left_ends_with_it(box, web_playbook):
     assert box.check_output("find /etc/systemd/system -name 'django-shop-*' -o -name 'django-workers@shop*'") == ""
     assert web_playbook().returncode == 0
     wait(lambda: box.service(WORKER).is_running)
+    assert box.service("django-workers@shop.target").is_running
