@@ -7,7 +7,7 @@ from clusters import ROOT
 from ansible_collections.ntier.django.plugins.filter import turns as filters
 from ansible_collections.ntier.django.plugins.plugin_utils.turns import reason, to_switch_back, told
 
-HOSTS = ["web1", "web2", "web3"]
+HOSTS = ("web1", "web2", "web3")
 OLD, NEW = "20260101T120000-old", "20260102T120000-new"
 
 
