@@ -1,0 +1,143 @@
+"""Releases under constant requests, one after the other: what visitors see of them, and what a person is told.
+
+One story, in this order. Nobody may notice anything of it; the last test counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import WEB, until
+
+
+def release(version: str) -> list[str]:
+    """Return the options that ask for a version."""
+    return ["-e", f"release_version={version}"]
+
+
+def seen_since(report: dict, seconds: float) -> list[tuple[str, str]]:
+    """Return which host began to answer with which version after a moment, in this order."""
+    return [(host, version) for when, host, version in report["seen"] if when > seconds]
+
+
+def test_v1_is_live(unnoticed, live):
+    """Both hosts answer, with the same release."""
+    assert {version for _release, version in live().values()} == {"v1"}
+    report = until(
+        lambda: (got := unnoticed.report()) if set(got["hosts"]) == set(WEB) else None, 30, "one host has no visitors"
+    )
+    assert set(report["versions"]) == {"v1"}
+
+
+def test_a_release_goes_live_host_by_host(unnoticed, play, live, cluster):
+    """With a migration, another page and another style sheet: first on one host, then on the other, and never in a mixture."""
+    start = unnoticed.report()["seconds"]
+    done = play("release", *release("v2"))
+    assert done.code == 0, done.output
+    assert {version for _release, version in live().values()} == {"v2"}
+    report = until(
+        lambda: (got := unnoticed.report()) if len(seen_since(got, start)) >= 2 else None,
+        30,
+        "not both hosts answer with v2",
+    )
+    assert seen_since(report, start) == [("web1", "v2"), ("web2", "v2")]
+    migrations = cluster["web1"].check_output("ntier-manage guestbook showmigrations entries")
+    assert "[X] 0002_mood" in migrations
+
+
+def test_a_release_that_is_live_is_not_made_again(unnoticed, play, live, releases):
+    """The second run changes nothing at all."""
+    before, kept = live(), releases()
+    done = play("release", *release("v2"))
+    assert done.code == 0, done.output
+    assert set(done.changed().values()) == {0}, done.output
+    assert live() == before
+    assert releases() == kept
+
+
+# Version → the host and the step that are named, and the program's own words.
+BROKEN = {
+    "v3": ("web1", "check the project failed", "the settings of v3 raise"),
+    "v4": ("web1", "guestbook.example.com/", "the page of v4 breaks"),
+    "v5": ("web1", "migrate failed", "division by zero"),
+    "v6": ("web1", "RemoveField", "release_allow_breaking_migrations"),
+    "v7": ("web1", "failed", "asgiref"),
+    "v8": ("web1", "failed", "the crooked package says no"),
+    "v9": ("web1", "guestbook.example.com/", "400"),
+    "v10": ("web1", "guestbook", "the application of v10 does not start"),
+}
+
+
+@pytest.mark.parametrize("version", BROKEN)
+def test_a_broken_release_stays_out(unnoticed, play, live, releases, version):
+    """Not one visitor sees it, v2 is live on both hosts, nothing of it is left, and the message says what, where and why."""
+    before, kept = live(), releases()
+    done = play("release", *release(version))
+    assert done.code != 0, done.output
+    for words in BROKEN[version]:
+        assert words in done.words, done.output
+    assert f"Release {before['web1'][0]} stays live" in done.words, done.output
+    assert live() == before
+    assert releases() == kept
+    assert version not in unnoticed.report()["versions"]
+
+
+# Options → words of the message.
+REFUSED = {
+    "version": (["-e", "release_version=v99"], ["no branch, tag or commit 'v99'", "stay live"]),
+    "site": (["-e", "site=gestbook"], ["gestbook", "guestbook"]),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_not_there_is_refused(unnoticed, play, live, releases, what):
+    """A misspelt version or site changes nothing anywhere."""
+    options, words = REFUSED[what]
+    before, kept = live(), releases()
+    done = play("release", *options)
+    assert done.code != 0, done.output
+    for word in words:
+        assert word in done.words, done.output
+    assert set(done.changed().values()) <= {0}, done.output
+    assert live() == before
+    assert releases() == kept
+
+
+def test_a_repository_that_does_not_answer(unnoticed, play, live, releases, cluster):
+    """Is told with its address, and nothing is changed."""
+    before, kept = live(), releases()
+    cluster["lb1"].check_output("systemctl stop test-git")
+    try:
+        done = play("release", *release("v1"))
+    finally:
+        cluster["lb1"].check_output("systemctl start test-git")
+    assert done.code != 0, done.output
+    assert "git://" in done.words
+    assert "can't be fetched" in done.words
+    assert live() == before
+    assert releases() == kept
+
+
+def test_an_interrupted_release_is_finished_by_the_next(unnoticed, play, live, servers):
+    """Somebody pulls the controller's plug while the first host is drained: the other one answers, and the next run finishes."""
+    seen = []
+
+    def pull_the_plug(process: subprocess.Popen) -> None:
+        seen.append(
+            until(lambda: (got := servers()) if got["web1"] != "UP" else None, 300, "web1 is not drained", pause=0.1)
+        )
+        os.killpg(process.pid, signal.SIGKILL)
+
+    done = play("release", *release("v1"), during=pull_the_plug)
+    assert done.code == -signal.SIGKILL, done.output
+    assert seen[0]["web2"] == "UP"
+    time.sleep(5)
+    assert servers()["web2"] == "UP"
+    done = play("release", *release("v1"))
+    assert done.code == 0, done.output
+    assert {version for _release, version in live().values()} == {"v1"}
