@@ -69,6 +69,12 @@ class Visitors:
         """Return what they have seen so far."""
         return json.loads(self.host.check_output("cat %s/progress.json", ROOM))
 
+    def until(self, condition: Callable[[dict], Any], what: str, seconds: float = 30) -> dict:
+        """Wait until the condition holds for what they have seen, and return it."""
+        seen: list[dict] = []
+        until(lambda: condition(seen.append(self.report()) or seen[-1]), seconds, what)
+        return seen[-1]
+
     def stop(self) -> dict:
         """Let them finish what they have begun, and return their report."""
         self.host.check_output("touch %s/stop", ROOM)

@@ -5,7 +5,6 @@ One story, in this order. Nobody may notice anything of it; the last test counts
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -28,9 +27,7 @@ def seen_since(report: dict, seconds: float) -> list[tuple[str, str]]:
 def test_v1_is_live(unnoticed, live):
     """Both hosts answer, with the same release."""
     assert {version for _release, version in live().values()} == {"v1"}
-    report = until(
-        lambda: (got := unnoticed.report()) if set(got["hosts"]) == set(WEB) else None, 30, "one host has no visitors"
-    )
+    report = unnoticed.until(lambda report: set(report["hosts"]) == set(WEB), "one host has no visitors")
     assert set(report["versions"]) == {"v1"}
 
 
@@ -40,11 +37,7 @@ def test_a_release_goes_live_host_by_host(unnoticed, play, live, cluster):
     done = play("release", *release("v2"))
     assert done.code == 0, done.output
     assert {version for _release, version in live().values()} == {"v2"}
-    report = until(
-        lambda: (got := unnoticed.report()) if len(seen_since(got, start)) >= 2 else None,
-        30,
-        "not both hosts answer with v2",
-    )
+    report = unnoticed.until(lambda report: len(seen_since(report, start)) >= 2, "not both hosts answer with v2")
     assert seen_since(report, start) == [("web1", "v2"), ("web2", "v2")]
     migrations = cluster["web1"].check_output("ntier-manage guestbook showmigrations entries")
     assert "[X] 0002_mood" in migrations
@@ -128,9 +121,8 @@ def test_an_interrupted_release_is_finished_by_the_next(unnoticed, play, live, s
     seen = []
 
     def pull_the_plug(process: subprocess.Popen) -> None:
-        seen.append(
-            until(lambda: (got := servers()) if got["web1"] != "UP" else None, 300, "web1 is not drained", pause=0.1)
-        )
+        until(lambda: servers()["web1"] != "UP", 300, "web1 is not drained", pause=0.1)
+        seen.append(servers())
         os.killpg(process.pid, signal.SIGKILL)
 
     done = play("release", *release("v1"), during=pull_the_plug)
