@@ -12,9 +12,9 @@ A visitor asks once. What is not as it should be is a failure: another status, n
 versions, a style sheet of another version than its page, an entry that is not there after it was written, a picture
 that comes back with other bytes. Once C(stop) is there, every request that is on its way is waited for and counted.
 
-The report: C(sent) requests, C(answers): kind → status → how many, C(failed) and C(failures), what went wrong and when;
-C(versions): version → pages; C(hosts): web host → pages; C(seen): when which host began to answer with which version; C(written) and
-C(uploaded), the texts of the entries that were accepted; C(slowest): kind → seconds.
+The report: C(sent) and C(answered) requests; C(failed), how many failures, and C(failures), what went wrong and when; C(answers):
+kind → status → how many; C(protocols), C(versions), C(hosts): how many of each; C(seen): when which web host began to answer with
+which version; C(written) and C(uploaded): the texts of the entries that were accepted; C(slowest): kind → seconds.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ class Book:
         self.sent = self.answered = self.failed = 0
         self.answers: dict = collections.defaultdict(collections.Counter)
         self.slowest: dict = collections.defaultdict(float)
+        self.protocols: collections.Counter = collections.Counter()
         self.versions: collections.Counter = collections.Counter()
         self.hosts: collections.Counter = collections.Counter()
         self.failures: list = []
@@ -90,10 +91,11 @@ class Book:
             self.sent += 1
             return True
 
-    def answer(self, kind: str, status: str, took: float) -> None:
+    def answer(self, kind: str, protocol: str, status: str, took: float) -> None:
         """Count what came of it: a status, or an exception."""
         with self.lock:
             self.answered += 1
+            self.protocols[protocol] += 1
             self.answers[kind][status] += 1
             self.slowest[kind] = max(self.slowest[kind], round(took, 2))
 
@@ -154,6 +156,8 @@ def tls(protocol: str) -> ssl.SSLContext:
 class Http1:
     """A connection by HTTP/1.1, which is kept as long as the other side keeps it."""
 
+    protocol = "HTTP/1.1"
+
     def __init__(self, order: Order) -> None:
         self.order = order
         self.context = tls("http/1.1")
@@ -180,6 +184,8 @@ class Http1:
 
 class Http2:
     """A connection by HTTP/2; one request at a time."""
+
+    protocol = "HTTP/2"
 
     def __init__(self, order: Order) -> None:
         self.order = order
@@ -289,11 +295,11 @@ class Visitor(threading.Thread):
             answer = self.line.send(method, path, headers, body)
         except Exception as error:
             took = time.monotonic() - before
-            self.book.answer(kind, type(error).__name__, took)
+            self.book.answer(kind, self.line.protocol, type(error).__name__, took)
             self.book.fail(kind, f"{method} {path}: {error!r}", took=took)
             return None
         took = time.monotonic() - before
-        self.book.answer(kind, str(answer.status), took)
+        self.book.answer(kind, self.line.protocol, str(answer.status), took)
         for cookie in answer.headers.get("set-cookie", []):
             name, value = cookie.split(";")[0].split("=", 1)
             self.cookies[name] = value
@@ -340,7 +346,8 @@ class Reader(Visitor):
 
     def journey(self) -> None:
         """Read a page."""
-        page = self.page("page", self.random.choice(PAGES), headers=self.headers)
+        path = self.random.choice(PAGES)
+        page = self.page("slow page" if path == "/slow/" else "page", path, headers=self.headers)
         if page:
             found = re.search(r'href="(/static/entries/style\.[0-9a-f]+\.css)"', page.text)
             if not found:
@@ -378,6 +385,7 @@ class Writer(Visitor):
         page = self.page("home", "/")
         if page and f"Signed in as <strong>{self.signed_in}</strong>" not in page.text:
             self.book.fail("home", f"{self.signed_in} is not signed in any more", page.text[-1500:])
+            self.signed_in = ""
             return None
         return page
 

@@ -5,9 +5,11 @@ One story, in this order. Nobody may notice anything of it; the last test counts
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -133,3 +135,83 @@ def test_an_interrupted_release_is_finished_by_the_next(unnoticed, play, live, s
     done = play("release", *release("v1"))
     assert done.code == 0, done.output
     assert {version for _release, version in live().values()} == {"v1"}
+
+
+CUT = """
+for attempt in $(seq 1200); do
+    ls /srv/guestbook/releases | grep -qvxF "$(cat /run/known)" && break
+    sleep 0.1
+done
+systemctl stop ssh
+pkill -KILL sshd
+sleep 20
+systemctl start ssh
+"""
+
+
+def test_a_host_that_is_cut_off_in_the_middle(unnoticed, play, live, cluster):
+    """While the release is brought to it, Ansible loses its way to one host: nothing goes live anywhere, and the next run does all."""
+    before, web2 = live(), cluster["web2"]
+    web2.check_output("ls /srv/guestbook/releases > /run/known")
+    web2.check_output("systemd-run --quiet --unit=cut sh -c %s", CUT)
+    try:
+        done = play("release", *release("v2"))
+    finally:
+        until(
+            lambda: web2.run("systemctl is-active cut").stdout.strip() != "active",
+            60,
+            "web2 does not come back",
+            pause=3,
+        )
+    assert done.code != 0, done.output
+    assert "web2" in done.output.split("PLAY RECAP")[0], done.output
+    assert live() == before
+    done = play("release", *release("v2"))
+    assert done.code == 0, done.output
+    assert {version for _release, version in live().values()} == {"v2"}
+
+
+SMALL = """
+set -e
+mount -t tmpfs -o "size=$(($(du -sm /srv/guestbook/releases | cut -f 1) + 12))M,mode=0755" tmpfs /run/small
+cp -a /srv/guestbook/releases /run/small/
+mount --bind /run/small/releases /srv/guestbook/releases
+"""
+
+
+def test_a_full_disk_on_one_host(unnoticed, play, live, releases, cluster):
+    """There is room for a part of the release on the second host: nothing goes live anywhere, and that host and the fault are told."""
+    before, kept, web2 = live(), releases(), cluster["web2"]
+    web2.check_output("mkdir -p /run/small && sh -c %s", SMALL)
+    try:
+        done = play("release", *release("v1"))
+        assert live() == before
+        assert releases() == kept
+    finally:
+        web2.check_output("umount /srv/guestbook/releases; umount /run/small")
+    assert done.code != 0, done.output
+    assert "host web2" in done.words, done.output
+    assert "No space left on device" in done.words, done.output
+    assert f"Release {before['web2'][0]} stays live" in done.words, done.output
+
+
+def test_nobody_has_noticed(visitors, cluster):
+    """Over all of it: no request failed, each was answered, and what was accepted is in the database once."""
+    report = visitors.stop()
+    slowest = ", ".join(f"{kind} {seconds} s" for kind, seconds in sorted(report["slowest"].items()))
+    told = f"{report['failed']} failed of {report['sent']} requests in {report['seconds']:.0f} s; slowest: {slowest}"
+    print(
+        f"\n{told}\n{report['answers']} {report['protocols']} {report['versions']} {report['hosts']}", file=sys.stderr
+    )
+    assert report["ended"] == "stop"
+    assert report["failed"] == 0, f"{told}: {report['failures'][:10]}"
+    assert report["answered"] == report["sent"]
+    assert sum(sum(kinds.values()) for kinds in report["answers"].values()) == report["sent"]
+    assert report["sent"] > 1000
+    assert set(report["protocols"]) == {"HTTP/1.1", "HTTP/2"}
+    assert set(report["versions"]) == {"v1", "v2"}
+    assert min(report["hosts"].values()) > 100
+    rows = "import json; from entries.models import Entry; print(json.dumps(list(Entry.objects.values_list('message', 'picture'))))"
+    kept = json.loads(cluster["web1"].check_output("ntier-manage guestbook shell -c %s | tail -1", rows))
+    assert sorted(text for text, picture in kept if not picture) == sorted(report["written"])
+    assert sorted(text for text, picture in kept if picture) == sorted(report["uploaded"])
