@@ -66,6 +66,7 @@ def wire(
         "memcached_memory_mb": size.get("memcached", {}).get("memory_mb", 64),
         **_media(topology, host),
         "release_leader": topology["tiers"]["web"]["leader"],
+        "release_balancers": topology["tiers"]["load_balancer"]["hosts"],
         "release_sites": [
             _release_site(site, secrets[site["name"]], topology, source_directory, pooler or POOLER) for site in sites
         ],

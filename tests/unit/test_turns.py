@@ -1,0 +1,200 @@
+"""The web hosts take turns: what goes back when one of them fails, and what its user reads. And the tasks that do it."""
+
+import pytest
+import yaml
+from clusters import ROOT
+
+from ansible_collections.ntier.django.plugins.filter import turns as filters
+from ansible_collections.ntier.django.plugins.plugin_utils.turns import to_switch_back, told
+
+HOSTS = ["web1", "web2", "web3"]
+OLD, NEW = "20260101T120000-old", "20260102T120000-new"
+
+
+def entry(name="polls", live=OLD):
+    return {"name": name, "release": NEW, "live": live, "present": True}
+
+
+def back(host, switched, todo=None, site="polls", hosts=HOSTS):
+    """Return host → names of the sites that go back there, in their order."""
+    found = to_switch_back(hosts, switched, host, todo or [entry()], site)
+    return {turn["host"]: [site["name"] for site in turn["sites"]] for turn in found}
+
+
+# --- what goes back -----------------------------------------------------------------------------------------------
+
+
+def test_when_the_first_host_fails_nothing_goes_back():
+    assert back("web1", {"web1": []}) == {}
+
+
+@pytest.mark.parametrize("site", ["polls", ""])
+def test_when_a_later_host_fails_those_before_it_go_back_the_latest_first(site):
+    switched = {"web1": [entry()], "web2": [entry()]}
+    found = back("web3", switched, site=site)
+    assert list(found.items()) == [("web2", ["polls"]), ("web1", ["polls"])]
+
+
+def test_what_an_earlier_run_has_brought_live_stays():
+    assert back("web2", {"web1": []}) == {}
+
+
+def test_a_site_that_went_live_on_the_host_before_another_failed_goes_back_first():
+    both = [entry("blog"), entry("polls")]
+    switched = {"web1": both, "web2": [entry("blog")]}
+    found = back("web2", switched, both)
+    assert list(found.items()) == [("web2", ["blog"]), ("web1", ["blog", "polls"])]
+
+
+def test_a_site_that_is_live_on_every_host_stays():
+    both = [entry("blog"), entry("polls")]
+    switched = {"web1": both, "web2": both, "web3": [entry("blog")]}
+    assert back("web3", switched, both) == {"web2": ["polls"], "web1": ["polls"]}
+
+
+def test_on_one_box_the_sites_before_the_one_that_failed_stay():
+    both = [entry("blog"), entry("polls")]
+    assert back("box1", {"box1": [entry("blog")]}, both, hosts=["box1"]) == {}
+
+
+def test_a_host_that_no_balancer_finds_up_takes_all_sites_back():
+    both = [entry("blog"), entry("polls")]
+    assert back("web2", {"web1": both, "web2": both}, both, "", HOSTS[:2]) == {"web2": ["blog", "polls"], "web1": ["blog", "polls"]}  # fmt: skip
+
+
+# --- what is said -------------------------------------------------------------------------------------------------
+
+FAILURE = {"site": "polls", "step": "answer to the first visitor", "reason": "line 1\n\nline 2", "gone": False}
+
+
+def text(host, switched, stuck=None, hosts=HOSTS, todos=None, **failure):
+    """Return the lines of the message when a host fails."""
+    todos = todos or {name: [entry()] for name in hosts}
+    failure = {**FAILURE, **failure}
+    reverted = to_switch_back(hosts, switched, host, todos[host], failure["site"])
+    return told(failure, host, hosts, todos, switched, reverted, stuck or {}).splitlines()
+
+
+def test_one_box_says_site_host_step_reason_and_what_stays_live():
+    assert text("box1", {}, hosts=["box1"]) == [
+        "Site polls on host box1: answer to the first visitor failed.",
+        "  line 1",
+        "  line 2",
+        f"Release {OLD} stays live.",
+    ]
+
+
+def test_several_hosts_say_what_is_live_on_all_of_them():
+    lines = text("web2", {"web1": [entry()]})
+    assert lines[3:] == [
+        f"Release {OLD} stays live on web1, web2 and web3.",
+        "web1 had the new release already, and went back.",
+    ]
+
+
+def test_a_first_release_that_fails_leaves_none_live():
+    todos = {"box1": [entry(live=None)]}
+    assert text("box1", {}, hosts=["box1"], todos=todos)[-1] == "The site has no live release yet."
+
+
+def test_a_fault_of_no_site_alone_names_the_host_and_every_site():
+    todos = {name: [entry("polls"), entry("blog")] for name in HOSTS}
+    lines = text("web1", {}, todos=todos, site="", step="reach every balancer", reason="lb2 is away")
+    assert lines == [
+        "Host web1: reach every balancer failed.",
+        "  lb2 is away",
+        f"Site blog: release {OLD} stays live on web1, web2 and web3.",
+        f"Site polls: release {OLD} stays live on web1, web2 and web3.",
+    ]
+
+
+def test_a_host_that_did_not_go_back_is_named_with_the_reason():
+    lines = text("web2", {"web1": [entry()]}, {"web1": "restart failed. no space left"})
+    assert lines[3:] == [
+        f"Release {OLD} stays live on web2 and web3.",
+        "web1 could not be switched back: restart failed. no space left",
+        "What is live on web1 is not certain. Mend it, and release again.",
+    ]
+
+
+def test_a_host_that_went_away_is_not_said_to_serve_anything():
+    lines = text("web2", {"web1": [entry()]}, gone=True)
+    assert lines[3:] == [
+        f"Release {OLD} stays live on web1 and web3.",
+        "web1 had the new release already, and went back.",
+        "What is live on web2 is not certain. Mend it, and release again.",
+    ]
+
+
+def test_a_host_that_had_the_release_from_an_earlier_run_is_said_to_have_it():
+    todos = {"web1": [], "web2": [entry()], "web3": [entry()]}
+    lines = text("web2", {"web1": []}, todos=todos)
+    assert lines[3:] == [f"Release {NEW} is live on web1.", f"Release {OLD} stays live on web2 and web3."]
+
+
+def test_another_site_that_is_live_everywhere_is_said_to_be():
+    both = [entry("polls"), entry("blog")]
+    lines = text("web2", {"web1": both, "web2": [entry("blog")]}, hosts=HOSTS[:2], todos=dict.fromkeys(HOSTS[:2], both))
+    assert lines[3:] == [
+        f"Release {OLD} stays live on web1 and web2.",
+        f"Site blog: release {NEW} is live on web1 and web2.",
+        "web1 had the new release already, and went back.",
+    ]
+
+
+def test_the_filters_read_what_the_hosts_have_registered():
+    hostvars = {
+        "web1": {"__release_state": {"build": [entry()]}, "__release_switched": [entry()]},
+        # Each host registers what the leader was asked; on the others it is not what they have to do.
+        "web2": {"__release_state": {"build": [entry()]}, "__release_here": {"install": [entry(live="other")]}},
+        "web3": {"__release_state": {"build": [entry()]}, "__release_here": {"skipped": True}},
+    }
+    reverted = filters.switched_back(HOSTS, hostvars, "web2", "web1", "polls")
+    assert reverted == [{"host": "web1", "sites": [{"name": "polls", "release": NEW, "live": OLD}]}]
+    said = filters.failure_text(FAILURE, "web2", HOSTS, hostvars, "web1", reverted, {})
+    assert (
+        f"Release {OLD} stays live on web1.\nRelease other stays live on web2.\nRelease {NEW} is live on web3." in said
+    )
+
+
+# --- the tasks ----------------------------------------------------------------------------------------------------
+
+
+def tasks(path):
+    return yaml.safe_load((ROOT / path).read_text())
+
+
+def test_a_turn_drains_then_switches_then_undrains_and_goes_back_on_failure():
+    (turn,) = tasks("roles/release/tasks/turn.yml")
+    files = [task.get("ansible.builtin.include_tasks") for task in turn["block"]]
+    assert files == [None, "drain.yml", "live.yml", "undrain.yml", "back.yml"]
+    # Else a host that goes away in its turn ends the run, and leaves the hosts before it as they are.
+    assert (turn["ignore_unreachable"], turn["any_errors_fatal"]) == (True, False)
+
+
+def test_every_task_that_asks_a_balancer_or_switches_is_asked_whether_it_reached_its_host():
+    for name, register in (("drain", "__release_drained"), ("undrain", "__release_ready")):
+        block = tasks(f"roles/release/tasks/{name}.yml")[0]["block"]
+        assert block[0]["register"] == register
+        assert f"{register}.results" in block[1]["vars"]["__release_away"]
+    (switch,) = tasks("roles/release/tasks/switch.yml")
+    registered = [task["register"] for task in switch["block"][:-1]]
+    assert all(name in switch["vars"]["__release_away"] for name in registered)
+    assert "ansible.builtin.fail" in switch["block"][-1]
+
+
+def test_nothing_is_built_while_a_host_is_drained_and_hosts_take_turns():
+    prepare, turns = tasks("playbooks/tier_release.yml")
+    assert [prepare["tasks"][0]["ansible.builtin.include_role"]["tasks_from"], "serial" in prepare] == [
+        "prepare",
+        False,
+    ]
+    assert [turns["tasks"][0]["ansible.builtin.include_role"]["tasks_from"], turns["serial"]] == ["activate", 1]
+    assert prepare["any_errors_fatal"] is turns["any_errors_fatal"] is True
+
+
+def test_site_and_release_share_one_implementation():
+    imports = [
+        play.get("import_playbook") for name in ("tier_web", "release") for play in tasks(f"playbooks/{name}.yml")
+    ]
+    assert imports == [None, "tier_release.yml", "preflight.yml", "tier_release.yml"]
