@@ -53,7 +53,8 @@ def told(
 ) -> str:
     """Return what a user reads when a host fails in its turn.
 
-    :arg failure: C(site) (empty when it was none alone), C(step), C(reason) (lines of a program), C(gone), whether the host can't be reached.
+    :arg failure: C(site) (empty when it was none alone), C(step), C(reason) (lines of a program), C(gone), whether the host
+        can't be reached, C(balanced), whether there are balancers.
     :arg todos: host → entries that had to go live there; a host that has a release already has no entry for it.
     :arg back: the value of L(to_switch_back).
     :arg stuck: host → why it could not be switched back.
@@ -81,6 +82,8 @@ def told(
     if unknown:
         them = "it" if len(unknown) == 1 else "them"
         lines.append(f"What is live on {listed(unknown)} is not certain. Mend {them}, and release again.")
+    if failure.get("gone") and failure.get("balanced"):
+        lines.append(f"Until then the balancers send {host} no visitors.")
     return "\n".join(lines)
 
 

@@ -118,6 +118,9 @@ def test_a_host_that_did_not_go_back_is_named_with_the_reason():
 
 
 def test_a_host_that_went_away_is_not_said_to_serve_anything():
+    assert text("web2", {"web1": [entry()]}, gone=True, balanced=True)[6:] == [
+        "Until then the balancers send web2 no visitors."
+    ]
     lines = text("web2", {"web1": [entry()]}, gone=True)
     assert lines[3:] == [
         f"Release {OLD} stays live on web1 and web3.",
