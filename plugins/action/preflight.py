@@ -107,7 +107,11 @@ class ActionModule(ActionBase):
         """Return the result of the task; never contacts a host."""
         result = super().run(tmp, task_vars)
         self.validate_argument_spec(
-            {"build": {"type": "bool", "default": True}, "releases": {"type": "bool", "default": False}}
+            {
+                "build": {"type": "bool", "default": True},
+                "releases": {"type": "bool", "default": False},
+                "command": {"type": "bool", "default": False},
+            }
         )
         variables = task_vars or {}
         faults = Faults()
@@ -117,6 +121,8 @@ class ActionModule(ActionBase):
         if cluster:
             check_folders(cluster["sites"], str(self._value("ntier_inventory_directory", variables)), faults)
             self._check_selection(cluster["sites"], variables, faults)
+            hooks = self._plain(self._value("release_hooks", variables))
+            selection.check_hooks(hooks, [site["name"] for site in cluster["sites"]], faults)
             self._check_certificates(cluster, str(self._value("ntier_inventory_directory", variables)), faults)
             if self._task.args.get("build", True):
                 faults.sentences += topology.not_runnable(cluster)
@@ -163,6 +169,9 @@ class ActionModule(ActionBase):
     def _check_selection(self, sites: list[dict[str, t.Any]], variables: dict[str, t.Any], faults: Faults) -> None:
         """Check what the command line says of a release: the one site, and another version than the inventory's."""
         version = self._value("release_version", variables)
+        if self._task.args.get("command", False):
+            selection.check_command(sites, self._value("site", variables), self._value("command", variables), faults)
+            return
         if not self._task.args.get("releases", False):
             if version:
                 display.warning("Only the playbook release reads release_version; this run goes by the inventory")

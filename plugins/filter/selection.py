@@ -22,8 +22,8 @@ def selected(sites: t.Sequence[t.Mapping[str, t.Any]], site: t.Any = "", version
 
 
 class FilterModule:
-    """Offer the filter to Ansible."""
+    """Offer the filters to Ansible."""
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         """Return name → function."""
-        return {"selected": selected}
+        return {"selected": selected, "hooks_of": selection.hooks_of}

@@ -16,15 +16,20 @@ def switched_in(hostvars: Hostvars, hosts: t.Sequence[str]) -> dict[str, list[t.
     return {host: list(hostvars[host].get("__release_switched") or []) for host in hosts}
 
 
-def todos_in(hostvars: Hostvars, hosts: t.Sequence[str], leader: str) -> dict[str, list[t.Any]]:
+def switched_sites(hosts: t.Sequence[str], hostvars: Hostvars) -> list[dict[str, t.Any]]:
+    """Return name and release of the sites that have gone live on any host in this run, each once."""
+    found = {entry["name"]: entry["release"] for entries in switched_in(hostvars, hosts).values() for entry in entries}
+    return [{"name": name, "release": release} for name, release in found.items()]
+
+
+def todos_in(hostvars: Hostvars, hosts: t.Sequence[str]) -> dict[str, list[t.Any]]:
     """Return host → what had to go live there in this run."""
-    places = {host: ("__release_state", "build") if host == leader else ("__release_here", "install") for host in hosts}
-    return {host: list((hostvars[host].get(name) or {}).get(key) or []) for host, (name, key) in places.items()}
+    return {host: list(hostvars[host].get("__release_due") or []) for host in hosts}
 
 
-def switched_back(hosts: t.Sequence[str], hostvars: Hostvars, host: str, leader: str, site: str) -> list[t.Any]:
+def switched_back(hosts: t.Sequence[str], hostvars: Hostvars, host: str, site: str) -> list[t.Any]:
     """Return what has to go back; see C(plugin_utils/turns.py)."""
-    todo = todos_in(hostvars, hosts, leader)[host]
+    todo = todos_in(hostvars, hosts)[host]
     return turns.to_switch_back(list(hosts), switched_in(hostvars, hosts), host, todo, site)
 
 
@@ -33,12 +38,11 @@ def failure_text(
     host: str,
     hosts: t.Sequence[str],
     hostvars: Hostvars,
-    leader: str,
     back: t.Sequence[t.Mapping[str, t.Any]],
     stuck: t.Mapping[str, str],
 ) -> str:
     """Return what a user reads when a host fails in its turn; see C(plugin_utils/turns.py)."""
-    todos = todos_in(hostvars, hosts, leader)
+    todos = todos_in(hostvars, hosts)
     return turns.told(failure, host, list(hosts), todos, switched_in(hostvars, hosts), back, stuck)
 
 
@@ -47,4 +51,9 @@ class FilterModule:
 
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         """Return name → function."""
-        return {"switched_back": switched_back, "failure_text": failure_text}
+        return {
+            "switched_back": switched_back,
+            "failure_text": failure_text,
+            "failure_reason": turns.reason,
+            "switched_sites": switched_sites,
+        }

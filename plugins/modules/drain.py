@@ -131,7 +131,7 @@ class Balancer:
                 connection.settimeout(10)
                 connection.connect(self.path)
                 connection.sendall(command.encode() + b"\n")
-                parts = []
+                parts: list[bytes] = []
                 while True:
                     part = connection.recv(65536)
                     if not part:
@@ -182,7 +182,8 @@ def merge(statistics, states, server, backends):
     for row in rows:
         backend, name, state = (row[place] for place in wanted)
         bits[backend, name] = int(state)
-    result, takers = {}, {}
+    result = {}
+    takers: dict[str, list[bool]] = {}
     for row in csv.DictReader(statistics.lstrip("# ").splitlines()):
         backend, name = row["pxname"], row["svname"]
         state = bits.get((backend, name))

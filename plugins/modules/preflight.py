@@ -24,6 +24,11 @@ options:
     type: bool
     default: false
     version_added: 1.2.0
+  command:
+    description: Whether the run is one of a single command, so that the variables C(site) and C(command) are read.
+    type: bool
+    default: false
+    version_added: 1.2.0
 attributes:
   check_mode:
     description: Nothing is ever changed.

@@ -7,10 +7,29 @@ A turn's entry is a dictionary with C(name) of the site, C(release) that shall b
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from .faults import listed
 
+#: What programs say when something fails that has a remedy, and the remedy.
+ADVICE = (
+    (
+        r"No space left on device|Disk quota exceeded",
+        "The disk is full. Make room on it; release_keep says how many releases stay",
+    ),
+    (
+        r"(?i)Invalid HTTP_HOST header|ALLOWED_HOSTS|Status code was 400",
+        "The site refuses its own host name. Have ALLOWED_HOSTS name its domains",
+    ),
+    (r"No solution found when resolving", "Correct the requirements, or give the site another python"),
+    (
+        r"Failed to build|Failed building wheel|error: command '?\S*(gcc|cc|g\+\+)'? failed|\bPython\.h\b|pg_config",
+        "Name the compiler and the headers that the package needs in release_system_packages",
+    ),
+    (r"No module named|ImproperlyConfigured", "Correct settings, requirements or environment of the site"),
+    (r"failed to look up user", "Run ntier.django.site first: the site is new on this host"),
+)
 Entry = t.Mapping[str, t.Any]
 
 
@@ -85,6 +104,26 @@ def told(
     if failure.get("gone") and failure.get("balanced"):
         lines.append(f"Until then the balancers send {host} no visitors.")
     return "\n".join(lines)
+
+
+def reason(result: t.Mapping[str, t.Any], count: int = 20) -> str:
+    """Return why a task failed: the last lines of its program, else its message; of a loop, those of the items that failed.
+
+    A remedy follows where the program's words name a fault that has one.
+
+    :arg result: the result of the task.
+    """
+    lines: list[str] = []
+    everything = ""
+    for item in [entry for entry in result.get("results") or [] if entry.get("failed")] or [result]:
+        command = item.get("cmd") if "results" in result else None
+        lines += [" ".join(command) if isinstance(command, (list, tuple)) else str(command)] if command else []
+        output = "\n".join(text for text in (str(item.get(key) or "").strip() for key in ("stderr", "stdout")) if text)
+        said = [line for line in (output or str(item.get("msg") or "")).splitlines() if line.strip()]
+        lines += said[-count:]
+        everything += output or str(item.get("msg") or "")
+    remedy = next((sentence for symptom, sentence in ADVICE if re.search(symptom, everything)), None)
+    return "\n".join([*lines, *([f"{remedy}."] if remedy else [])])
 
 
 def _lived(name: str, by_release: t.Mapping[str | None, t.Sequence[str]], count: int, failed: str, new: str) -> list[str]:  # fmt: skip

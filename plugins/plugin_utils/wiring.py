@@ -8,7 +8,7 @@ import os
 import typing as t
 from urllib.parse import quote
 
-from . import asis
+from . import asis, processes
 
 #: Where PgBouncer on a web host waits for that host's sites: the only database address that a site ever sees.
 POOLER = {"host": "127.0.0.1", "port": 6432}
@@ -71,6 +71,7 @@ def wire(
             _release_site(site, secrets[site["name"]], topology, source_directory, pooler or POOLER) for site in sites
         ],
         **_web(topology, host, size.get("web", {})),
+        "worker_sites": processes.sites_on(topology, host),
         **_load_balancer(topology, host, size, source_directory),
     }
 

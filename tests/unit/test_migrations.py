@@ -3,8 +3,10 @@
 C(DJANGO_PYTHON) names a Python with another Django to run the same with, for instance 3.2.
 """
 
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 
@@ -506,3 +508,118 @@ def test_the_answer_is_found_among_what_the_project_prints():
     lines = ["settings that talk", f"ntier_migrations {json.dumps(answer)}", "goodbye"]
     assert variable("__release_looked", stdout=lines) == answer
     assert variable("__release_breaking", stdout=lines) == ["x"]
+
+
+# --- the way back -------------------------------------------------------------------------------------------------
+
+LONG_AGO = "2000-01-01T00:00:00+00:00"
+BY_TEXT = "import sys; exec(sys.stdin.read(), {'__name__': 'ntier_migrations'})"
+
+
+def ask(project, name, what, *arguments):
+    """Ask a release as a rollback does: with the text of the script, since an old release has none or another."""
+    call = f"\nmain({', '.join(map(repr, [what, *arguments]))})\n"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(project.folder / name),
+        "DJANGO_SETTINGS_MODULE": "site_settings",
+    }
+    done = subprocess.run(
+        [PYTHON, "-m", "django", "shell", "-c", BY_TEXT],
+        input=(OVERLAY / "ntier_migrations.py").read_text() + call,
+        env={**environment, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (answer,) = [line.split(" ", 1)[1] for line in done.stdout.splitlines() if line.startswith("ntier_migrations ")]
+    return json.loads(answer)
+
+
+def columns(project):
+    with contextlib.closing(sqlite3.connect(project.folder / "db")) as database:
+        return [row[1] for row in database.execute("PRAGMA table_info(polls_question)")]
+
+
+def test_what_an_older_release_does_not_know_is_found_and_undone(project):
+    project.manage("v3", "migrate", "--noinput")
+    answer = ask(project, "v1", "known")
+    assert answer == {"known": [["polls", "0001_initial"]], "pending": []}
+    older = answer["known"]
+    found = ask(project, "v3", "between", older, LONG_AGO)
+    assert found["newer"] == ["polls.0002_hint", "polls.0003_gone"]
+    assert [line.split(": ")[1] for line in found["breaking"]] == ["RemoveField Question.votes"]
+    assert (found["one_way"], found["lost"]) == ([], [])
+    assert columns(project) == ["id", "text", "hint"]
+    assert ask(project, "v3", "reverse", older) == ["polls.0003_gone", "polls.0002_hint"]
+    assert columns(project) == ["id", "text", "votes"]
+    assert ask(project, "v3", "between", older, LONG_AGO)["newer"] == []
+    assert ask(project, "v3", "reverse", older) == []
+    assert ask(project, "v2", "known")["pending"] == ["polls.0002_hint"]
+    assert project.look("v3")["pending"] == ["polls.0002_hint", "polls.0003_gone"]
+
+
+def test_nothing_lies_between_two_releases_of_the_same_migrations(project):
+    project.manage("v2", "migrate", "--noinput")
+    found = ask(project, "v2", "between", ask(project, "v2", "known")["known"], LONG_AGO)
+    assert found == {"newer": [], "breaking": [], "one_way": [], "lost": []}
+
+
+@pytest.mark.parametrize(
+    ("operations", "expected"),
+    [
+        ("migrations.RunPython(print)", "RunPython: has no way back"),
+        ("migrations.RunPython(print, migrations.RunPython.noop)", None),
+        ("migrations.RunSQL('SELECT 1')", "RunSQL: has no way back"),
+        ("migrations.RunSQL('SELECT 1', '')", None),
+        (
+            "migrations.SeparateDatabaseAndState([migrations.RunSQL('SELECT 1')])",
+            "SeparateDatabaseAndState: has no way back",
+        ),
+        (
+            'migrations.RemoveField("Question", "text")',
+            "RemoveField Question.text: takes a column away that rows would need a value for",
+        ),
+        ('migrations.RemoveField("Question", "votes")', None),
+        (
+            'migrations.AddField("Question", "day", models.DateField(null=True)), migrations.RemoveField("Question", "day")',
+            None,
+        ),
+        (
+            'migrations.AddField("Question", "day", models.DateField(default="2026-01-01")), '
+            'migrations.AlterField("Question", "day", models.DateField()), migrations.RemoveField("Question", "day")',
+            "RemoveField Question.day: takes a column away that rows would need a value for",
+        ),
+    ],
+)
+def test_what_can_not_be_undone_is_named(project, operations, expected):
+    project.release("v4", {"0001_initial": FIRST, "0002_x": operations.replace("(print", "(lambda apps, editor: None")})
+    project.manage("v4", "migrate", "--noinput")
+    found = ask(project, "v4", "between", [["polls", "0001_initial"]], LONG_AGO)["one_way"]
+    assert len(found) == bool(expected)
+    assert not expected or found[0].startswith(f"polls.0002_x: {expected}")
+
+
+def test_migrations_of_a_release_that_has_gone_are_named_when_they_ran_since(project):
+    project.manage("v2", "migrate", "--noinput")
+    older = ask(project, "v1", "known")["known"]
+    assert ask(project, "v1", "between", older, LONG_AGO)["lost"] == ["polls.0002_hint"]
+    assert ask(project, "v1", "between", older, "2999-01-01T00:00:00+00:00")["lost"] == []
+    assert ask(project, "v1", "between", older, LONG_AGO)["newer"] == []
+
+
+def test_a_squashed_migration_is_known_to_who_knows_its_parts(project):
+    project.manage("v2", "migrate", "--noinput")
+    project.release("v5", {"0001_initial": FIRST, "0002_hint": NULL})
+    text = MIGRATION.format(dependencies=[], operations=f"{FIRST}, {NULL}")
+    text += '    replaces = [("polls", "0001_initial"), ("polls", "0002_hint")]\n'
+    (project.folder / "v5/polls/migrations/0001_squashed.py").write_text(text)
+    project.manage("v5", "migrate", "--noinput")
+    assert ask(project, "v5", "between", ask(project, "v2", "known")["known"], LONG_AGO)["newer"] == []
+    assert ask(project, "v2", "between", ask(project, "v5", "known")["known"], LONG_AGO) == {
+        "newer": [],
+        "breaking": [],
+        "one_way": [],
+        "lost": [],
+    }

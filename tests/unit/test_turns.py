@@ -5,7 +5,7 @@ import yaml
 from clusters import ROOT
 
 from ansible_collections.ntier.django.plugins.filter import turns as filters
-from ansible_collections.ntier.django.plugins.plugin_utils.turns import to_switch_back, told
+from ansible_collections.ntier.django.plugins.plugin_utils.turns import reason, to_switch_back, told
 
 HOSTS = ["web1", "web2", "web3"]
 OLD, NEW = "20260101T120000-old", "20260102T120000-new"
@@ -147,17 +147,56 @@ def test_another_site_that_is_live_everywhere_is_said_to_be():
 
 def test_the_filters_read_what_the_hosts_have_registered():
     hostvars = {
-        "web1": {"__release_state": {"build": [entry()]}, "__release_switched": [entry()]},
-        # Each host registers what the leader was asked; on the others it is not what they have to do.
-        "web2": {"__release_state": {"build": [entry()]}, "__release_here": {"install": [entry(live="other")]}},
-        "web3": {"__release_state": {"build": [entry()]}, "__release_here": {"skipped": True}},
+        "web1": {"__release_due": [entry()], "__release_switched": [entry()]},
+        "web2": {"__release_due": [entry(live="other")]},
+        "web3": {},
     }
-    reverted = filters.switched_back(HOSTS, hostvars, "web2", "web1", "polls")
+    reverted = filters.switched_back(HOSTS, hostvars, "web2", "polls")
     assert reverted == [{"host": "web1", "sites": [{"name": "polls", "release": NEW, "live": OLD}]}]
-    said = filters.failure_text(FAILURE, "web2", HOSTS, hostvars, "web1", reverted, {})
+    said = filters.failure_text(FAILURE, "web2", HOSTS, hostvars, reverted, {})
     assert (
         f"Release {OLD} stays live on web1.\nRelease other stays live on web2.\nRelease {NEW} is live on web3." in said
     )
+
+
+@pytest.mark.parametrize(
+    ("result", "lines"),
+    [
+        ({"msg": "no\n\n"}, ["no"]),
+        ({"msg": "non-zero return code", "stderr": "", "stdout": "why\n"}, ["why"]),
+        ({"msg": "x", "stderr": "error", "stdout": "output", "cmd": ["a", "b"]}, ["error", "output"]),
+        ({"stdout": "\n".join(map(str, range(30)))}, [str(number) for number in range(10, 30)]),
+        (
+            {"msg": "x", "results": [{"failed": False, "msg": "y"}, {"failed": True, "msg": "lb1 says no"}]},
+            ["lb1 says no"],
+        ),
+        ({"results": [{"failed": True, "cmd": ["a", "b"], "stderr": "why"}]}, ["a b", "why"]),
+        ({}, []),
+    ],
+)
+def test_the_reason_is_what_the_program_or_the_item_said(result, lines):
+    assert reason(result).splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("tar: a: Cannot write: No space left on device", "The disk is full. Make room on it; release_keep says how"),
+        ("Status code was 400 and not [200]: HTTP Error 400: Bad Request", "The site refuses its own host name."),
+        ("  x No solution found when resolving dependencies:", "Correct the requirements, or give the site another"),
+        ("ERROR: Failed to build 'psycopg2'", "Name the compiler and the headers that the package needs in"),
+        ("ModuleNotFoundError: No module named 'nowhere'", "Correct settings, requirements or environment of the site"),
+        ("chown failed: failed to look up user polls", "Run ntier.django.site first: the site is new on this host."),
+    ],
+)
+def test_a_fault_with_a_remedy_is_said_with_it(said, remedy):
+    assert reason({"stderr": said + "\n" * 3}).splitlines()[-1].startswith(remedy)
+    assert len(reason({"msg": "migrations say no"}).splitlines()) == 1
+
+
+def test_the_sites_that_went_live_are_named_once():
+    hostvars = {"web1": {"__release_switched": [entry()]}, "web2": {"__release_switched": [entry()]}, "web3": {}}
+    assert filters.switched_sites(HOSTS, hostvars) == [{"name": "polls", "release": NEW}]
 
 
 # --- the tasks ----------------------------------------------------------------------------------------------------
@@ -187,13 +226,19 @@ def test_every_task_that_asks_a_balancer_or_switches_is_asked_whether_it_reached
 
 
 def test_nothing_is_built_while_a_host_is_drained_and_hosts_take_turns():
-    prepare, turns = tasks("playbooks/tier_release.yml")
+    prepare, turns, finish = tasks("playbooks/tier_release.yml")
     assert [prepare["tasks"][0]["ansible.builtin.include_role"]["tasks_from"], "serial" in prepare] == [
         "prepare",
         False,
     ]
     assert [turns["tasks"][0]["ansible.builtin.include_role"]["tasks_from"], turns["serial"]] == ["activate", 1]
-    assert prepare["any_errors_fatal"] is turns["any_errors_fatal"] is True
+    assert finish["tasks"][0]["ansible.builtin.include_role"]["tasks_from"] == "finish"
+    assert prepare["any_errors_fatal"] is turns["any_errors_fatal"] is finish["any_errors_fatal"] is True
+
+
+def test_hooks_run_after_the_check_and_before_the_migrations():
+    names = [task["name"] for task in tasks("roles/release/tasks/check.yml")]
+    assert names[:3] == ["check | Check the project", "check | Run what comes before the migrations", "check | Migrate"]
 
 
 def test_site_and_release_share_one_implementation():

@@ -69,7 +69,9 @@ def make_disk(network: dict[str, str]) -> None:
     write(root / "etc/resolv.conf", "".join(f"nameserver {name}\n" for name in os.environ["TEST_NAMESERVERS"].split()))
     write(root / "etc/machine-id", uuid.uuid4().hex + "\n")
     write(root / "root/.ssh/authorized_keys", os.environ["TEST_AUTHORIZED_KEY"] + "\n", 0o600)
-    write(root / "etc/fstab", f"/dev/ubda / ext4 noatime 0 1\nnone {CACHE} hostfs defaults 0 0\n")
+    # Without barriers: what the guest wrote is in the machine's memory and outlives the guest, and a machine whose disk is
+    # busy elsewhere would take seconds for each of them, in which the guest can't even read.
+    write(root / "etc/fstab", f"/dev/ubda / ext4 noatime,barrier=0 0 1\nnone {CACHE} hostfs defaults 0 0\n")
     write(
         root / "etc/systemd/network/vec0.network",
         f"[Match]\nName=vec0\n\n[Network]\nAddress={network['address']}/{network['prefix']}\n"

@@ -1,8 +1,10 @@
 # Managed by Ansible (ntier.django): changes are overwritten.
 """What a release's migrations do to the code that is live while they run, and goes on until the last host has switched.
 
-It runs inside ``manage.py shell -c`` of a release: ``import ntier_migrations; ntier_migrations.main()``. Old code names all columns that
-it knows whenever it reads or writes a row, and no others. So on the new schema it fails when
+It runs inside ``manage.py shell -c`` of a release: ``import ntier_migrations; ntier_migrations.main()``. A rollback asks with it what
+lies between the schema and an older release, and undoes that.
+
+Old code names all columns that it knows whenever it reads or writes a row, and no others. So on the new schema it fails when
 
 * a table or column that it knows is gone or has another name,
 * a column that it does not know has to be given when a row is added: NOT NULL, and no default *of the database* (Django takes the
@@ -18,12 +20,16 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 
+from django.core.management.sql import emit_pre_migrate_signal
 from django.db import DEFAULT_DB_ALIAS, connections, models, router
 from django.db.migrations import operations as ops
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import NOT_PROVIDED
 from django.db.models.constraints import CheckConstraint, UniqueConstraint
+from django.utils.dateparse import parse_datetime
+from django.utils.timezone import is_aware, make_aware
 
 #: What the line with the answer begins with: a project's settings may print, too.
 MARK = "ntier_migrations "
@@ -482,6 +488,127 @@ def look(connection):
     }
 
 
-def main():
-    """Print the answer as one line."""
-    print(MARK + json.dumps(look(connections[DEFAULT_DB_ALIAS])))
+# --- the way back -------------------------------------------------------------------------------------------------
+
+
+def known(connection):
+    """Return what this release has and replaces, C(known), pairs of application and name, and names of what it has still to apply, C(pending)."""
+    executor = MigrationExecutor(connection)
+    disk = executor.loader.disk_migrations
+    replaced = {tuple(pair) for migration in disk.values() for pair in migration.replaces}
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return {
+        "known": sorted({*disk, *replaced}),
+        "pending": [f"{migration.app_label}.{migration.name}" for migration, _backwards in plan],
+    }
+
+
+def newer_than(executor, older):
+    """Return the applied migrations, in the order in which they run, that an older release does not know."""
+    loader = executor.loader
+    plan = executor.migration_plan(loader.graph.leaf_nodes(), clean_start=True)
+    keys = [(migration.app_label, migration.name) for migration, _backwards in plan]
+    return [
+        migration
+        for key, (migration, _backwards) in zip(keys, plan)  # noqa: B905 - Python 3.9 knows no strict
+        if key in loader.applied_migrations
+        and key not in older
+        # One that only sums up what the older release has.
+        and not (migration.replaces and older.issuperset(map(tuple, migration.replaces)))
+    ]
+
+
+def one_way(operation, before, connection, app):
+    """Return why an operation can't be undone, or None."""
+    if isinstance(operation, ops.SeparateDatabaseAndState):
+        state = before.clone()
+        for inner in operation.database_operations:
+            earlier = state.clone()
+            inner.state_forwards(app, state)
+            why = one_way(inner, earlier, connection, app)
+            if why:
+                return why
+    if not operation.reversible:
+        return "has no way back"
+    if isinstance(operation, ops.RemoveField):
+        field = before.apps.get_model(app, operation.model_name)._meta.get_field(operation.name)
+        default = connection.schema_editor()._effective_default(field)
+        if column_of(field, connection) and not field.null and not has_database_default(field) and default is None:
+            return "takes a column away that rows would need a value for: it is NOT NULL and has no default"
+    return None
+
+
+def between(older, since, connection):
+    """Return what lies between the schema and an older release.
+
+    :arg older: what the older release knows, as C(known) has found it there.
+    :arg since: when it was last live, as ISO time.
+    :return: C(newer), names in the order in which they ran; C(breaking), why the older release can't work with them; C(one_way), which of
+        them can't be undone, and why; C(lost), those that no release of the two knows and that were applied since.
+    """
+    older = {tuple(pair) for pair in older}
+    executor = MigrationExecutor(connection)
+    loader = executor.loader
+    newer = newer_than(executor, older)
+    names = {(migration.app_label, migration.name) for migration in newer}
+    judge, fixed = Judge(connection), []
+    state = executor._create_project_state()
+    for migration, _backwards in executor.migration_plan(loader.graph.leaf_nodes(), clean_start=True):
+        key = (migration.app_label, migration.name)
+        if key in loader.applied_migrations and key not in names:
+            migration.mutate_state(state, preserve=False)
+    state.apps  # noqa: B018 - made once here, and kept up to date from then on
+    for migration in newer:
+        dependents = {*loader.graph.backwards_plan((migration.app_label, migration.name))} - names
+        place = {"app": migration.app_label, "migration": migration.name}
+        if dependents & {*loader.applied_migrations}:
+            first = ".".join(sorted(dependents & {*loader.applied_migrations})[0])
+            fixed.append(f"{migration.app_label}.{migration.name}: {first} builds on it, which the older release has")
+        later = state.clone()
+        for operation in migration.operations:
+            before = later.clone()
+            operation.state_forwards(migration.app_label, later)
+            why = one_way(operation, before, connection, migration.app_label)
+            if why:
+                fixed.append(text_of({**place, "operation": subject_of(operation), "why": why}))
+        judge.migration(migration, state)
+    here = {*loader.disk_migrations, *(tuple(pair) for one in loader.disk_migrations.values() for pair in one.replaces)}
+    apps = {app for app, _name in here | older}
+    lost = [
+        key
+        for key, row in loader.applied_migrations.items()
+        if key not in here | older
+        and key[0] in apps
+        and aware(getattr(row, "applied", None)) > aware(parse_datetime(since))
+    ]
+    return {
+        "newer": [f"{migration.app_label}.{migration.name}" for migration in newer],
+        "breaking": [text_of(found) for found in judge.breaking],
+        "one_way": fixed,
+        "lost": sorted(".".join(key) for key in lost),
+    }
+
+
+def aware(moment):
+    """Return a time that can be compared with others; without any, one before all others."""
+    if moment is None:
+        return make_aware(datetime(1970, 1, 2))
+    return moment if is_aware(moment) else make_aware(moment)
+
+
+def reverse(older, connection):
+    """Undo what an older release does not know; return the names, in the order in which it was done."""
+    executor = MigrationExecutor(connection, lambda *_arguments: None)
+    plan = [(migration, True) for migration in reversed(newer_than(executor, {tuple(pair) for pair in older}))]
+    if plan:
+        # As the command does: with it, renamed models get their content types back.
+        emit_pre_migrate_signal(0, False, connection.alias, apps=state_of(executor).apps, plan=plan)
+        executor.migrate([], plan=plan)
+    return [f"{migration.app_label}.{migration.name}" for migration, _backwards in plan]
+
+
+def main(what="look", *arguments):
+    """Print the answer of a function above as one line."""
+    connection = connections[DEFAULT_DB_ALIAS]
+    answer = {"look": look, "known": known, "between": between, "reverse": reverse}[what](*arguments, connection)
+    print(MARK + json.dumps(answer))
