@@ -195,6 +195,81 @@ def test_a_full_disk_on_one_host(unnoticed, play, live, releases, cluster):
     assert f"Release {before['web2'][0]} stays live" in done.words, done.output
 
 
+def test_a_rollback_says_which_migrations_lie_between(unnoticed, play, live, releases):
+    """v1 can live with the columns that came since, and nobody has said what shall become of them: nothing is touched."""
+    before, kept = live(), releases()
+    done = play("rollback")
+    assert done.code != 0, done.output
+    assert "Nothing has been rolled back." in done.words, done.output
+    assert "entries.0002_mood" in done.words, done.output
+    assert "rollback_migrations" in done.words, done.output
+    assert set(done.changed().values()) == {0}, done.output
+    assert live() == before
+    assert releases() == kept
+
+
+def test_a_rollback_takes_seconds(unnoticed, play, live, releases):
+    """Without building anything, v1 is live again, host by host."""
+    kept = releases()
+    start = unnoticed.report()["seconds"]
+    done = play("rollback", "-e", "rollback_migrations=keep")
+    assert done.code == 0, done.output
+    assert {version for _release, version in live().values()} == {"v1"}
+    assert releases() == kept
+    report = unnoticed.until(lambda report: len(seen_since(report, start)) >= 2, "not both hosts answer with v1")
+    assert seen_since(report, start) == [("web1", "v1"), ("web2", "v1")]
+
+
+def test_a_rollback_to_a_named_release(unnoticed, play, live, releases, cluster):
+    """The way back to v2, by its name; a name that no host has is refused, with the names that there are."""
+    before = live()
+    done = play("rollback", "-e", "rollback_to=20200101T000000-nowhere")
+    assert done.code != 0, done.output
+    assert "20200101T000000-nowhere is not on" in done.words, done.output
+    assert live() == before
+    script = 'cd /srv/guestbook/releases && for name in *; do grep -q "v2" $name/project/guestbook/version.py && echo $name; done'
+    v2 = cluster["web1"].check_output(script).split()[-1]
+    done = play("rollback", "-e", f"rollback_to={v2}", "-e", "rollback_migrations=keep")
+    assert done.code == 0, done.output
+    assert set(live().values()) == {(v2, "v2")}
+
+
+def test_hooks_and_commands(unnoticed, play, live):
+    """They run on the leader, as the site, before the migrations and after the last host; what a command says is shown."""
+    hooks = [
+        {"when": "before_migrate", "command": "manage.py shell -c \"print('hook before')\""},
+        {
+            "when": "after_activation",
+            "command": "manage.py shell -c \"from guestbook.version import VERSION; print('hook after', VERSION)\"",
+        },
+    ]
+    done = play("release", *release("v1"), "-e", json.dumps({"release_hooks": hooks}))
+    assert done.code == 0, done.output
+    assert "hook before" in done.output
+    assert "hook after v1" in done.output
+    assert done.output.index("hook before") < done.output.index("hook after v1")
+    done = play("release_command", "-e", "command=\"shell -c 'print(6 * 7)'\"")
+    assert done.code == 0, done.output
+    assert "42" in done.output.split("TASK [Run it as the site, and show what it says]")[1], done.output
+    done = play("release_command", "-e", "command=nosuchcommand")
+    assert done.code != 0, done.output
+    assert "Unknown command: 'nosuchcommand'" in done.words, done.output
+
+
+# Web servers to swap to, and back from each.
+PROVIDERS: list[str] = []
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_the_web_server_is_swapped(unnoticed, play, live, provider):
+    """Host by host, and back; it is the same code all the time."""
+    versions = {version for _release, version in live().values()}
+    for options in (["-e", f"web_provider={provider}"], []):
+        done = play("site", *options)
+        assert done.code == 0, done.output
+        assert {version for _release, version in live().values()} == versions
+
+
 def test_nobody_has_noticed(visitors, cluster):
     """Over all of it: no request failed, each was answered, and what was accepted is in the database once."""
     report = visitors.stop()
