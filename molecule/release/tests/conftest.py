@@ -50,13 +50,14 @@ class Visitors:
 
     def __init__(self, host) -> None:
         self.host = host
+        self.word = f"run{time.time_ns()}"
 
     def start(self, address: str) -> None:
         """Have them come, and wait for the first answers."""
         self.host.check_output("systemctl stop visitors.service; rm -rf %s; mkdir -p %s", ROOM, ROOM)
         for name, text in {
             "load.py": (HERE / "load.py").read_text(),
-            "order.json": json.dumps({**ORDER, "address": address}),
+            "order.json": json.dumps({**ORDER, "address": address, "word": self.word}),
         }.items():
             self.host.check_output(f"cat > {ROOM}/{name} <<'END-OF-FILE'\n{text}\nEND-OF-FILE")
         self.host.check_output(

@@ -1,6 +1,7 @@
 """Constant requests to the guestbook, on a test host, every answer counted: load.py ORDER, a JSON file like this:
 
     address, domain         where to, and as which site
+    word                    what the names of those who sign up, and so the texts that they write, begin with
     seconds, most           how long and how many requests at the most
     readers, readers2       visitors who read, by HTTP/1.1 and by HTTP/2
     writers, uploaders      visitors who sign up, write, and send pictures
@@ -392,7 +393,7 @@ class Writer(Visitor):
     def come_in(self) -> bool:
         """Sign up as somebody new."""
         self.cookies = {}
-        name = f"{self.name}-{time.time_ns()}"
+        name = f"{self.order.word}-{self.name}-{time.time_ns()}"
         if not self.post(
             "sign up", "/sign-up/", "/sign-up/", {"username": name, "password1": PASSWORD, "password2": PASSWORD}
         ):
