@@ -2,7 +2,10 @@
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 from clusters import ROOT
+from rendering import variables_of
 
 from ansible_collections.ntier.django.plugins.filter import turns as filters
 from ansible_collections.ntier.django.plugins.plugin_utils.turns import reason, to_switch_back, told
@@ -212,6 +215,27 @@ def test_a_turn_drains_then_switches_then_undrains_and_goes_back_on_failure():
     assert files == [None, "drain.yml", "live.yml", "undrain.yml", "back.yml"]
     # Else a host that goes away in its turn ends the run, and leaves the hosts before it as they are.
     assert (turn["ignore_unreachable"], turn["any_errors_fatal"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("failure", "stuck", "expected"),
+    [
+        ({"site": "polls"}, {}, ["web1", "web2"]),  # web3 had it before the run
+        ({"site": "polls"}, {"web1": "it is away"}, ["web2"]),
+        ({"site": "polls", "gone": True}, {}, ["web1"]),
+        ({"site": ""}, {}, []),  # no site's own fault: it may go live in the next run
+        ({"site": "blog"}, {}, []),
+    ],
+)
+def test_what_failed_is_removed_from_every_host_that_got_it_and_does_not_run_it(failure, stuck, expected):
+    due = [{**entry(), "present": False}]
+    hostvars = {"web1": {"__release_due": due}, "web2": {"__release_due": due}, "web3": {"__release_due": [entry()]}}
+    variables = {**variables_of("release"), "hostvars": {**hostvars, "web4": {}}, "inventory_hostname": "web2"}
+    variables |= {"ansible_play_hosts_all": [*HOSTS, "web4"], "__release_failure": failure, "__release_stuck": stuck}
+    found = Templar(DataLoader(), variables).template(trust_as_template("{{ __release_copies }}"))
+    assert found == [{"host": host, "release": NEW} for host in expected]
+    (task,) = [task for task in tasks("roles/release/tasks/back.yml") if "ansible.builtin.file" in task]
+    assert (task["loop"], task["delegate_to"]) == ("{{ __release_copies }}", "{{ __release_copy.host }}")
 
 
 def test_every_task_that_asks_a_balancer_or_switches_is_asked_whether_it_reached_its_host():
