@@ -37,12 +37,20 @@ ORDER = {
 
 
 def until(condition: Callable[[], Any], seconds: float, what: str, pause: float = 0.5) -> Any:
-    """Ask again and again until the condition holds, and return what it returned; *what* says what never came."""
+    """Ask again and again until the condition holds, and return what it returned; *what* says what never came.
+
+    A host that can't be reached answers with an exception; it counts as no.
+    """
     end = time.monotonic() + seconds
-    while not (last := condition()):
+    while True:
+        try:
+            last = condition()
+            if last:
+                return last
+        except RuntimeError as error:
+            last = repr(error)
         assert time.monotonic() < end, f"{what}, not even after {seconds} seconds: {last}"
         time.sleep(pause)
-    return last
 
 
 class Visitors:

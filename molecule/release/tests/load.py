@@ -15,7 +15,8 @@ that comes back with other bytes. Once C(stop) is there, every request that is o
 
 The report: C(sent) and C(answered) requests; C(failed), how many failures, and C(failures), what went wrong and when; C(answers):
 kind → status → how many; C(protocols), C(versions), C(hosts): how many of each; C(seen): when which web host began to answer with
-which version; C(written) and C(uploaded): the texts of the entries that were accepted; C(slowest): kind → seconds.
+which version; C(written) and C(uploaded): the texts of the entries that were accepted; C(slowest): kind → seconds
+and the time of day.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Book:
         self.lock = threading.Lock()
         self.sent = self.answered = self.failed = 0
         self.answers: dict = collections.defaultdict(collections.Counter)
-        self.slowest: dict = collections.defaultdict(float)
+        self.slowest: dict = {}
         self.protocols: collections.Counter = collections.Counter()
         self.versions: collections.Counter = collections.Counter()
         self.hosts: collections.Counter = collections.Counter()
@@ -98,7 +99,7 @@ class Book:
             self.answered += 1
             self.protocols[protocol] += 1
             self.answers[kind][status] += 1
-            self.slowest[kind] = max(self.slowest[kind], round(took, 2))
+            self.slowest[kind] = max(self.slowest.get(kind, (0, "")), (round(took, 2), time.strftime("%H:%M:%S")))
 
     def fail(self, kind: str, what: str, body: str = "", took: float = 0.0) -> None:
         """Count a failure."""
