@@ -234,23 +234,22 @@ def test_a_rollback_to_a_named_release(unnoticed, play, live, releases, cluster)
     assert set(live().values()) == {(v2, "v2")}
 
 
+NOTE = "from django.contrib.auth.models import Group; from guestbook.version import VERSION; Group.objects.create(name='{when} ' + VERSION)"
+NOTES = "from django.contrib.auth.models import Group; found = Group.objects.order_by('pk'); print([group.name for group in found], found.delete()[0])"
+
+
 def test_hooks_and_commands(unnoticed, play, live):
-    """They run on the leader, as the site, before the migrations and after the last host; what a command says is shown."""
+    """Hooks run on the leader with the new release, before its migrations and when it is live; what a command says is shown."""
     hooks = [
-        {"when": "before_migrate", "command": "manage.py shell -c \"print('hook before')\""},
-        {
-            "when": "after_activation",
-            "command": "manage.py shell -c \"from guestbook.version import VERSION; print('hook after', VERSION)\"",
-        },
+        {"when": when, "command": f'manage.py shell -c "{NOTE.format(when=when)}"'}
+        for when in ("after_activation", "before_migrate")
     ]
     done = play("release", *release("v1"), "-e", json.dumps({"release_hooks": hooks}))
     assert done.code == 0, done.output
-    assert "hook before" in done.output
-    assert "hook after v1" in done.output
-    assert done.output.index("hook before") < done.output.index("hook after v1")
-    done = play("release_command", "-e", "command=\"shell -c 'print(6 * 7)'\"")
+    assert {version for _release, version in live().values()} == {"v1"}
+    done = play("release_command", "-e", json.dumps({"command": f'shell -c "{NOTES}"'}))
     assert done.code == 0, done.output
-    assert "42" in done.output.split("TASK [Run it as the site, and show what it says]")[1], done.output
+    assert "['before_migrate v1', 'after_activation v1'] 2" in done.words, done.output
     done = play("release_command", "-e", "command=nosuchcommand")
     assert done.code != 0, done.output
     assert "Unknown command: 'nosuchcommand'" in done.words, done.output
