@@ -28,7 +28,7 @@ class ActionModule(ActionBase):
         """Return the result of the command."""
         result = super().run(tmp, task_vars)
         required = {"type": "str", "required": True}
-        _, arguments = self.validate_argument_spec({"site": required, "command": required})
+        _checked, arguments = self.validate_argument_spec({"site": required, "command": required})
         words = words_of(arguments["command"])
         if self._task.check_mode:
             result.update(changed=True, msg=f"would run {shlex.join(words)} for site {arguments['site']}")

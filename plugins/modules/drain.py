@@ -106,7 +106,8 @@ import time  # noqa: E402
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
 #: Bits of HAProxy's administrative state of a server.
-MAINTENANCE, DRAINED = 0x01 | 0x02 | 0x04 | 0x20, 0x08
+MAINTENANCE = 0x01 | 0x02 | 0x04 | 0x20
+DRAINED = 0x08
 INTERVAL = 0.1
 
 

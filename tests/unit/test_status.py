@@ -134,9 +134,9 @@ django-blog-clear.timer      loaded active     waiting      Django site blog: wh
 """
 
 
-def work_of(listed, groups=ONE_BOX, **more):
+def work_of(listed, groups=None, **more):
     """Return the lines about background work."""
-    cluster = build(groups, sites=[a_site(processes=PROCESSES)])
+    cluster = build(groups or ONE_BOX, sites=[a_site(processes=PROCESSES)])
     units = {host: _units(text.splitlines()) for host, text in {"box1": listed, **more}.items()}
     lines = render(cluster, health_of(cluster), {}, units)
     return lines[lines.index("  Background work") + 1 :]

@@ -484,7 +484,7 @@ class Uploader(Writer):
             self.book.fail("home", f"{len(entries)} entries with the picture: {text}", page.text[:1500])
             return
         self.pictures.append((found[1], picture))
-        for path, content in {self.pictures[-1], self.random.choice(self.pictures)}:
+        for path, content in dict.fromkeys([self.pictures[-1], self.random.choice(self.pictures)]):
             answer = self.ask("picture", path)
             if answer and answer.body != content:
                 self.book.fail("picture", f"{path}: {len(answer.body)} bytes, and not those that were sent")
