@@ -238,6 +238,25 @@ def test_what_failed_is_removed_from_every_host_that_got_it_and_does_not_run_it(
     assert (task["loop"], task["delegate_to"]) == ("{{ __release_copies }}", "{{ __release_copy.host }}")
 
 
+def test_what_can_not_be_built_or_installed_is_removed_from_every_host_that_gets_it():
+    new = {**entry(), "present": False}
+    hostvars = {
+        "web1": {"__release_state": {"build": [new]}, "__release_here": {"skipped": True}},
+        "web2": {"__release_here": {"install": [new]}},
+        "web3": {"__release_here": {"install": [entry(), {**new, "name": "blog"}]}},
+        "web4": {"__release_here": {"install": []}},
+    }
+    variables = {**variables_of("release"), "hostvars": hostvars, "ansible_play_hosts_all": list(hostvars)}
+    variables |= {"inventory_hostname": "web2", "release_leader": "web1", "__release_site": new}
+    # Not ansible_play_hosts: any_errors_fatal has taken the others out of it.
+    asked = trust_as_template("{{ __release_receivers }}")
+    assert Templar(DataLoader(), variables).template(asked) == ["web1", "web2"]
+    hostvars["web1"]["__release_state"]["build"] = []  # the leader has it live, and web2 is new
+    assert Templar(DataLoader(), variables).template(asked) == ["web2"]
+    (task,) = [task for task in tasks("roles/release/tasks/failed.yml") if "ansible.builtin.file" in task]
+    assert (task["loop"], task["delegate_to"]) == ("{{ __release_receivers }}", "{{ __release_receiver }}")
+
+
 def test_every_task_that_asks_a_balancer_or_switches_is_asked_whether_it_reached_its_host():
     for name, register in (("drain", "__release_drained"), ("undrain", "__release_ready")):
         block = tasks(f"roles/release/tasks/{name}.yml")[0]["block"]

@@ -20,6 +20,8 @@ import pytest
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 INVENTORY = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
 HERE = Path(__file__).parent
+#: Where the output of every playbook is kept, for whoever looks into a failure.
+RUNS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "runs"
 WEB = ["web1", "web2"]
 ROOM = "/run/visitors"
 ORDER = {
@@ -141,6 +143,8 @@ def play() -> Callable[..., Run]:
             f"{shlex.join(['ntier.django.' + name, *arguments])}: {process.returncode} after {took:.1f} s",
             file=sys.stderr,
         )
+        RUNS.mkdir(exist_ok=True)
+        (RUNS / f"{time.strftime('%H%M%S')}-{name}").write_text(output)
         return Run(process.returncode, output, took)
 
     return run

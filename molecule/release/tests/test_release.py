@@ -137,6 +137,138 @@ def test_an_interrupted_release_is_finished_by_the_next(unnoticed, play, live, s
     assert {version for _release, version in live().values()} == {"v1"}
 
 
+CUT = """
+for attempt in $(seq 900); do
+    ls /srv/guestbook/releases | grep -qvxF "$(cat /run/known)" && break
+    sleep 0.3
+done
+systemctl stop ssh
+pkill -KILL sshd
+sleep 20
+systemctl start ssh
+"""
+
+
+def test_a_host_that_is_cut_off_in_the_middle(unnoticed, play, live, cluster):
+    """While the release is brought to it, Ansible loses its way to one host: nothing goes live anywhere, and the next run does all."""
+    before, web2 = live(), cluster["web2"]
+    web2.check_output("ls /srv/guestbook/releases > /run/known")
+    web2.check_output("systemd-run --quiet --unit=cut sh -c %s", CUT)
+    try:
+        done = play("release", *release("v2"))
+    finally:
+        until(
+            lambda: web2.run("systemctl is-active cut").stdout.strip() != "active",
+            60,
+            "web2 does not come back",
+            pause=3,
+        )
+    assert done.code != 0, done.output
+    assert "web2" in done.output.split("PLAY RECAP")[0], done.output
+    assert live() == before
+    done = play("release", *release("v2"))
+    assert done.code == 0, done.output
+    assert {version for _release, version in live().values()} == {"v2"}
+
+
+SMALL = """
+set -e
+mount -t tmpfs -o "size=$(($(du -sm /srv/guestbook/releases | cut -f 1) + 12))M,mode=0755" tmpfs /run/small
+cp -a /srv/guestbook/releases /run/small/
+mount --bind /run/small/releases /srv/guestbook/releases
+"""
+
+
+def test_a_full_disk_on_one_host(unnoticed, play, live, releases, cluster):
+    """There is room for a part of the release on the second host: nothing goes live anywhere, and that host and the fault are told."""
+    before, kept, web2 = live(), releases(), cluster["web2"]
+    web2.check_output("mkdir -p /run/small && sh -c %s", SMALL)
+    try:
+        done = play("release", *release("v1"))
+        assert live() == before
+        assert releases() == kept
+    finally:
+        web2.check_output("umount /srv/guestbook/releases; umount /run/small")
+    assert done.code != 0, done.output
+    assert "host web2" in done.words, done.output
+    assert "No space left on device" in done.words, done.output
+    assert f"Release {before['web2'][0]} stays live" in done.words, done.output
+
+
+def test_a_rollback_says_which_migrations_lie_between(unnoticed, play, live, releases):
+    """v1 can live with the columns that came since, and nobody has said what shall become of them: nothing is touched."""
+    before, kept = live(), releases()
+    done = play("rollback")
+    assert done.code != 0, done.output
+    assert "Nothing has been rolled back." in done.words, done.output
+    assert "entries.0002_mood" in done.words, done.output
+    assert "rollback_migrations" in done.words, done.output
+    assert set(done.changed().values()) == {0}, done.output
+    assert live() == before
+    assert releases() == kept
+
+
+def test_a_rollback_takes_seconds(unnoticed, play, live, releases):
+    """Without building anything, v1 is live again, host by host."""
+    kept = releases()
+    start = unnoticed.report()["seconds"]
+    done = play("rollback", "-e", "rollback_migrations=keep")
+    assert done.code == 0, done.output
+    assert {version for _release, version in live().values()} == {"v1"}
+    assert releases() == kept
+    report = unnoticed.until(lambda report: len(seen_since(report, start)) >= 2, "not both hosts answer with v1")
+    assert seen_since(report, start) == [("web1", "v1"), ("web2", "v1")]
+
+
+def test_a_rollback_to_a_named_release(unnoticed, play, live, releases, cluster):
+    """The way back to v2, by its name; a name that no host has is refused, with the names that there are."""
+    before = live()
+    done = play("rollback", "-e", "rollback_to=20200101T000000-nowhere")
+    assert done.code != 0, done.output
+    assert "20200101T000000-nowhere is not on" in done.words, done.output
+    assert live() == before
+    files = cluster["web1"].check_output("grep -l v2 /srv/guestbook/releases/*/project/guestbook/version.py").split()
+    v2 = files[-1].split("/")[4]
+    done = play("rollback", "-e", f"rollback_to={v2}", "-e", "rollback_migrations=keep")
+    assert done.code == 0, done.output
+    assert set(live().values()) == {(v2, "v2")}
+
+
+NOTE = "from django.contrib.auth.models import Group; from guestbook.version import VERSION; Group.objects.create(name='{when} ' + VERSION)"
+NOTES = "from django.contrib.auth.models import Group; found = Group.objects.order_by('pk'); print([group.name for group in found], found.delete()[0])"
+
+
+def test_hooks_and_commands(unnoticed, play, live):
+    """Hooks run on the leader with the new release, before its migrations and when it is live; what a command says is shown."""
+    hooks = [
+        {"when": when, "command": f'manage.py shell -c "{NOTE.format(when=when)}"'}
+        for when in ("after_activation", "before_migrate")
+    ]
+    done = play("release", *release("v1"), "-e", json.dumps({"release_hooks": hooks}))
+    assert done.code == 0, done.output
+    assert {version for _release, version in live().values()} == {"v1"}
+    done = play("release_command", "-e", json.dumps({"command": f'shell -c "{NOTES}"'}))
+    assert done.code == 0, done.output
+    assert "['before_migrate v1', 'after_activation v1'] 2" in done.words, done.output
+    done = play("release_command", "-e", "command=nosuchcommand")
+    assert done.code != 0, done.output
+    assert "Unknown command: 'nosuchcommand'" in done.words, done.output
+
+
+# Web servers to swap to, and back from each.
+PROVIDERS: list[str] = []
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_the_web_server_is_swapped(unnoticed, play, live, provider):
+    """Host by host, and back; it is the same code all the time."""
+    versions = {version for _release, version in live().values()}
+    for options in (["-e", f"web_provider={provider}"], []):
+        done = play("site", *options)
+        assert done.code == 0, done.output
+        assert {version for _release, version in live().values()} == versions
+
+
 def test_nobody_has_noticed(visitors, cluster):
     """Over all of it: no request failed, each was answered, and what was accepted is in the database once."""
     report = visitors.stop()
