@@ -64,7 +64,6 @@ BROKEN = {
     "v7": ("web1", "failed", "asgiref"),
     "v8": ("web1", "failed", "the crooked package says no"),
     "v9": ("web1", "guestbook.example.com/", "400"),
-    "v10": ("web1", "guestbook", "the application of v10 does not start"),
 }
 
 
@@ -171,30 +170,6 @@ def test_a_host_that_is_cut_off_in_the_middle(unnoticed, play, live, cluster):
     assert {version for _release, version in live().values()} == {"v2"}
 
 
-SMALL = """
-set -e
-mount -t tmpfs -o "size=$(($(du -sm /srv/guestbook/releases | cut -f 1) + 12))M,mode=0755" tmpfs /run/small
-cp -a /srv/guestbook/releases /run/small/
-mount --bind /run/small/releases /srv/guestbook/releases
-"""
-
-
-def test_a_full_disk_on_one_host(unnoticed, play, live, releases, cluster):
-    """There is room for a part of the release on the second host: nothing goes live anywhere, and that host and the fault are told."""
-    before, kept, web2 = live(), releases(), cluster["web2"]
-    web2.check_output("mkdir -p /run/small && sh -c %s", SMALL)
-    try:
-        done = play("release", *release("v1"))
-        assert live() == before
-        assert releases() == kept
-    finally:
-        web2.check_output("umount /srv/guestbook/releases; umount /run/small")
-    assert done.code != 0, done.output
-    assert "host web2" in done.words, done.output
-    assert "No space left on device" in done.words, done.output
-    assert f"Release {before['web2'][0]} stays live" in done.words, done.output
-
-
 def test_a_rollback_says_which_migrations_lie_between(unnoticed, play, live, releases):
     """v1 can live with the columns that came since, and nobody has said what shall become of them: nothing is touched."""
     before, kept = live(), releases()
@@ -232,41 +207,6 @@ def test_a_rollback_to_a_named_release(unnoticed, play, live, releases, cluster)
     done = play("rollback", "-e", f"rollback_to={v2}", "-e", "rollback_migrations=keep")
     assert done.code == 0, done.output
     assert set(live().values()) == {(v2, "v2")}
-
-
-NOTE = "from django.contrib.auth.models import Group; from guestbook.version import VERSION; Group.objects.create(name='{when} ' + VERSION)"
-NOTES = "from django.contrib.auth.models import Group; found = Group.objects.order_by('pk'); print([group.name for group in found], found.delete()[0])"
-
-
-def test_hooks_and_commands(unnoticed, play, live):
-    """Hooks run on the leader with the new release, before its migrations and when it is live; what a command says is shown."""
-    hooks = [
-        {"when": when, "command": f'manage.py shell -c "{NOTE.format(when=when)}"'}
-        for when in ("after_activation", "before_migrate")
-    ]
-    done = play("release", *release("v1"), "-e", json.dumps({"release_hooks": hooks}))
-    assert done.code == 0, done.output
-    assert {version for _release, version in live().values()} == {"v1"}
-    done = play("release_command", "-e", json.dumps({"command": f'shell -c "{NOTES}"'}))
-    assert done.code == 0, done.output
-    assert "['before_migrate v1', 'after_activation v1'] 2" in done.words, done.output
-    done = play("release_command", "-e", "command=nosuchcommand")
-    assert done.code != 0, done.output
-    assert "Unknown command: 'nosuchcommand'" in done.words, done.output
-
-
-# Web servers to swap to, and back from each.
-PROVIDERS: list[str] = []
-
-
-@pytest.mark.parametrize("provider", PROVIDERS)
-def test_the_web_server_is_swapped(unnoticed, play, live, provider):
-    """Host by host, and back; it is the same code all the time."""
-    versions = {version for _release, version in live().values()}
-    for options in (["-e", f"web_provider={provider}"], []):
-        done = play("site", *options)
-        assert done.code == 0, done.output
-        assert {version for _release, version in live().values()} == versions
 
 
 def test_nobody_has_noticed(visitors, cluster):
