@@ -937,7 +937,7 @@ class Agent:
             result = {"ok": True, **self.do(request)}
             if request["do"] in ("pause", "resume", "switch", "promote"):
                 self.say(f"{request['do']}: done {result}")
-        except (Fault, OSError, ValueError, KeyError, TypeError) as error:
+        except (Fault, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             result = {"ok": False, "error": str(error) or type(error).__name__}
             self.say(f"refused: {result['error']}")
         return json.dumps(result).encode() + b"\n"

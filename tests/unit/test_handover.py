@@ -1,0 +1,451 @@
+"""The program that hands a database over: what it decides, and how it talks to PostgreSQL and PgBouncer, against stand-ins at real sockets."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import socket
+import struct
+import threading
+import time
+
+import pytest
+from clusters import ROOT
+
+
+def load():
+    spec = importlib.util.spec_from_file_location("ntier_handover", ROOT / "roles/handover/files/handover.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+handover = load()
+OLD = ("primary", "standby", "stopped", "crashed", "gone")
+NEW = ("primary", "standby", "unknown")
+STEPS = ("", "pausing", "fenced", "promoting", "promoted", "done")
+WORDS = ("begin", "back", "forward", "finish", "nothing")
+
+
+# --- what is to be done, from what was written down and what the servers say -------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("step", "old", "new", "what"),
+    [
+        ("", "primary", "standby", "begin"),
+        ("", "primary", "unknown", "begin"),  # which refuses it with the host's name
+        ("pausing", "primary", "standby", "begin"),
+        ("pausing", "stopped", "standby", "back"),
+        ("pausing", "crashed", "unknown", "back"),
+        ("fenced", "primary", "standby", "begin"),
+        ("fenced", "stopped", "standby", "forward"),
+        ("fenced", "stopped", "unknown", "back"),
+        ("fenced", "crashed", "standby", "back"),
+        ("fenced", "standby", "standby", "back"),
+        ("promoting", "stopped", "standby", "forward"),
+        ("promoting", "standby", "standby", "forward"),
+        ("promoting", "stopped", "primary", "finish"),
+        ("promoted", "stopped", "primary", "finish"),
+        ("promoted", "gone", "primary", "finish"),
+        ("done", "gone", "primary", "nothing"),
+        ("done", "gone", "unknown", "nothing"),
+        ("done", "primary", "standby", "begin"),
+    ],
+)
+def test_a_run_goes_on_where_the_last_one_was(step, old, new, what):
+    assert handover.decide(step, old, new) == what
+
+
+@pytest.mark.parametrize("step", STEPS[:-1])
+def test_two_primaries_are_refused(step):
+    assert "are primaries" in handover.decide(step, "primary", "primary")
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("old", OLD)
+@pytest.mark.parametrize("new", NEW)
+def test_nothing_leads_to_two_primaries_or_loses_rows(step, old, new):
+    what = handover.decide(step, old, new)
+    assert what in WORDS or len(what) > 25
+    if what in ("begin", "back"):
+        # The old server is, or becomes, a primary: nobody may ever have told the new one to be it.
+        assert new != "primary"
+        assert step in ("", "pausing", "fenced") or (step, old, new) == ("done", "primary", "standby")
+    if what == "forward":
+        # Every row of the old server is in what it sent, and it takes no more.
+        assert old != "primary"
+        assert old == "stopped" or step == "promoting"
+        assert new == "standby"
+    if what == "finish":
+        assert step in ("promoting", "promoted")
+
+
+def test_a_promotion_whose_outcome_is_unknown_is_waited_for():
+    for old in OLD:
+        what = handover.decide("promoting", old, "unknown")
+        assert "must stay stopped" in what or "is a primary again" in what
+
+
+# --- what programs print and files say ----------------------------------------------------------------------------
+
+CONTROL = """\
+pg_control version number:            1300
+Database system identifier:           7443214112341234123
+Database cluster state:               shut down
+pg_control last modified:             Sun 22 Nov 2026 06:49:18 PM UTC
+Latest checkpoint location:           0/5000028
+Latest checkpoint's REDO location:    0/5000028
+Latest checkpoint's TimeLineID:       3
+"""
+
+
+def test_pg_controldata_is_read():
+    control = handover.control_of(CONTROL)
+    assert control == {
+        "state": "shut down",
+        "checkpoint": "0/5000028",
+        "system": "7443214112341234123",
+        "timeline": 3,
+    }
+    assert handover.state_of(control) == "stopped"
+    assert handover.state_of({"state": "in production"}) == "crashed"
+    assert handover.state_of({"state": "shut down in recovery"}) == "standby"
+
+
+INI = """\
+; Ansible managed
+[databases]
+blog = host=10.0.0.21 port=5433 dbname=blog
+my-shop = host=2001:db8::7 dbname=my-shop
+
+[pgbouncer]
+listen_port = 6432
+server_tls_sslmode = verify-full
+server_tls_ca_file = /etc/pgbouncer/ntier-authority.crt
+"""
+
+
+def test_the_way_that_pgbouncer_leads_is_read():
+    assert handover.targets_of(INI) == {"blog": ("10.0.0.21", 5433), "my-shop": ("2001:db8::7", 5432)}
+    assert handover.sections_of(INI)["pgbouncer"]["server_tls_sslmode"] == "verify-full"
+    assert handover.targets_of("") == {}
+
+
+def test_a_transaction_in_the_way_is_shown_so_that_it_can_be_found():
+    row = {"pid": "71", "usename": "blog", "datname": "shop", "application_name": "", "state": "active", "age": "12"}
+    assert handover.shown({**row, "query": "COPY"}) == "process 71 (blog in shop), active for 12 s: COPY"
+    assert "(blog in shop, dump), " in handover.shown({**row, "query": "COPY", "application_name": "dump"})
+
+
+# --- which host can take the data ---------------------------------------------------------------------------------
+
+SOURCE = {
+    "name": "box1",
+    "major": 15,
+    "library": "glibc 2.36",
+    "locales": ["C.UTF-8"],
+    "tablespaces": [],
+    "bytes": 1 << 30,
+    "system": "1",
+}
+TARGET = {
+    "name": "db1",
+    "major": 15,
+    "library": "glibc 2.36",
+    "free": 2 << 30,
+    "holds": [],
+    "system": "2",
+    "what": "primary",
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ({}, {}),
+        ({}, {"system": "", "what": "gone"}),
+        ({}, {"library": "glibc 2.41"}),
+        ({}, {"system": "1", "what": "standby", "holds": ["database blog"]}),
+        ({"locales": ["C", "en_US.UTF-8"]}, {}),
+        ({}, {"free": handover.needed_bytes(1 << 30)}),
+    ],
+)
+def test_a_fresh_host_and_one_that_was_prepared_before_take_the_data(source, target):
+    assert handover.unfit({**SOURCE, **source}, {**TARGET, **target}) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "beginning", "fix"),
+    [
+        ({}, {"major": 17}, "host db1: has PostgreSQL 17, and box1 has 15", "Set database_version of db1 to '15'"),
+        (
+            {"locales": ["C.UTF-8", "de_DE.UTF-8"]},
+            {"library": "glibc 2.41"},
+            "host db1: has glibc 2.41, and box1 glibc 2.36, which may sort de_DE.UTF-8 in another way",
+            "same release of the system",
+        ),
+        ({"tablespaces": ["fast"]}, {}, "host box1: has the tablespaces fast", "Empty and drop them"),
+        ({}, {"free": (1 << 30) + 1}, "host db1: has 1024 MB free for the databases, which need 1638 MB", "add disk"),
+        (
+            {},
+            {"system": "1"},
+            "host db1: its PostgreSQL is a primary of the same data as that of box1",
+            "Stop the one that no site uses",
+        ),
+        (
+            {},
+            {"holds": ["database shop"]},
+            "host db1: its PostgreSQL holds database shop of its own",
+            "use another host",
+        ),
+    ],
+)
+def test_a_host_that_can_not_take_the_data_is_refused_beforehand(source, target, beginning, fix):
+    (reason,) = handover.unfit({**SOURCE, **source}, {**TARGET, **target})
+    assert reason.startswith(beginning)
+    assert fix in reason
+
+
+def test_everything_that_is_in_the_way_is_listed():
+    assert len(handover.unfit({**SOURCE, "tablespaces": ["a"]}, {**TARGET, "major": 14, "free": 0})) == 3
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_written_down_is_whole_and_private(tmp_path):
+    path = str(tmp_path / "state.json")
+    handover.write(path, '{"step": "fenced"}')
+    assert handover.read(path) == {"step": "fenced"}
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["state.json"]
+    assert handover.read(str(tmp_path / "none")) == {}
+    handover.write(path, "{")
+    with pytest.raises(handover.Fault, match="look at both servers"):
+        handover.read(path)
+
+
+# --- PgBouncer: a stand-in that speaks PostgreSQL's protocol at a socket ------------------------------------------
+
+
+def text(kind, body=b""):
+    return kind + struct.pack("!I", len(body) + 4) + body
+
+
+class PgBouncer(threading.Thread):
+    """Knows databases; C(busy) are those with an open transaction, whose PAUSE is not answered."""
+
+    def __init__(self, folder, names, busy=()):
+        super().__init__(daemon=True)
+        self.path = str(folder / ".s.PGSQL.6432")
+        self.databases = {name: {"paused": False, "host": "10.0.0.11", "port": "5432"} for name in names}
+        self.busy = set(busy)
+        self.file = folder / "ntier.ini"
+        self.commands = []
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.listener.listen()
+        self.start()
+
+    def run(self):
+        while True:
+            connection, _peer = self.listener.accept()
+            threading.Thread(target=self.talk, args=(connection,), daemon=True).start()
+
+    def talk(self, connection):
+        channel = handover.Channel(connection)
+        with contextlib.suppress(OSError):
+            (size,) = struct.unpack("!I", channel.take(4))
+            assert channel.take(size - 4)[4:].startswith(b"user\0pgbouncer\0database\0pgbouncer\0")
+            connection.sendall(text(b"R", struct.pack("!I", 0)) + text(b"S", b"a\0b\0") + text(b"Z", b"I"))
+            while True:
+                kind, body = channel.message()
+                assert kind == b"Q"
+                answer = self.reply(body.rstrip(b"\0").decode())
+                if answer is not None:
+                    connection.sendall(answer + text(b"Z", b"I"))
+
+    def reply(self, command):
+        if command == "SHOW DATABASES":
+            rows = [[name, e["host"], e["port"], str(int(e["paused"]))] for name, e in self.databases.items()]
+            names = b"".join(name.encode() + b"\0" + bytes(18) for name in ("name", "host", "port", "paused"))
+            reply = text(b"T", struct.pack("!H", 4) + names)
+            for row in rows:
+                cells = b"".join(struct.pack("!i", len(cell)) + cell.encode() for cell in row)
+                reply += text(b"D", struct.pack("!H", 4) + cells)
+            return reply + text(b"C", b"SHOW\0")
+        self.commands.append(command)
+        word, _space, name = command.partition(" ")
+        name = name.strip('"')
+        if word == "RELOAD":
+            for name, (host, port) in handover.targets_of(self.file.read_text()).items():
+                self.databases[name].update(host=host, port=str(port))
+        elif word == "RESUME" and not self.databases[name]["paused"]:
+            return text(b"E", b"SERROR\0Mdatabase is not paused\0\0")
+        elif word in ("PAUSE", "RESUME"):
+            self.databases[name]["paused"] = word == "PAUSE"
+            if word == "PAUSE" and name in self.busy:
+                return None
+        return text(b"C", word.encode() + b"\0")
+
+
+@pytest.fixture
+def bouncer(tmp_path):
+    (tmp_path / "ntier.ini").write_text(INI.replace("10.0.0.21", "10.0.0.11").replace("2001:db8::7", "10.0.0.11"))
+    (tmp_path / "ntier.ini.next").write_text(INI)
+    return PgBouncer(tmp_path, ["blog", "my-shop", "another"])
+
+
+def pooler_of(bouncer, said=None):
+    place = {"socket": bouncer.path, "file": str(bouncer.file), "next": f"{bouncer.file}.next"}
+    databases = [{"name": name, "user": name} for name in ("blog", "my-shop", "unknown")]
+    return handover.Pooler(place, databases, (said if said is not None else []).append)
+
+
+def test_each_database_is_paused_and_resumed_by_its_name_and_others_are_let_alone(bouncer):
+    pooler = pooler_of(bouncer)
+    pooler.pause(1, 20)
+    assert sorted(pooler.paused()) == ["blog", "my-shop"]
+    assert pooler.resume()["resumed"] == ["blog", "my-shop"]
+    assert sorted(bouncer.commands) == ['PAUSE "blog"', 'PAUSE "my-shop"', 'RESUME "blog"', 'RESUME "my-shop"']
+    assert pooler.resume()["resumed"] == []
+
+
+def test_a_pause_is_measured(bouncer):
+    pooler = pooler_of(bouncer)
+    pooler.pause(1, 20)
+    time.sleep(0.05)
+    pooler.pause(1, 20)
+    assert 50 <= pooler.resume()["waited_ms"] < 5000
+    assert pooler.resume()["waited_ms"] == 0
+
+
+def test_a_client_that_stays_in_its_transaction_ends_the_pause_and_names_its_database(bouncer):
+    bouncer.busy = {"my-shop"}
+    pooler = pooler_of(bouncer)
+    began = time.monotonic()
+    with pytest.raises(handover.Fault, match="clients of my-shop have not ended"):
+        pooler.pause(0.2, 20)
+    assert time.monotonic() - began < 2
+    assert sorted(pooler.resume()["resumed"]) == ["blog", "my-shop"]
+    bouncer.busy = set()
+    pooler.pause(1, 20)
+    assert sorted(pooler.paused()) == ["blog", "my-shop"]
+
+
+def test_clients_go_on_by_themselves_when_nobody_says_so(bouncer):
+    said = []
+    pooler = pooler_of(bouncer, said)
+    pooler.pause(1, 0.1)
+    end = time.monotonic() + 5
+    while pooler.paused() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert pooler.paused() == []
+    assert said == ["nobody has said within its time that clients may go on: they do"]
+
+
+def test_clients_are_led_to_the_new_server_before_they_go_on(bouncer):
+    pooler = pooler_of(bouncer)
+    pooler.pause(1, 20)
+    bouncer.commands.clear()
+    pooler.switch()
+    assert bouncer.commands == ["RELOAD", 'RESUME "blog"', 'RESUME "my-shop"']
+    assert bouncer.databases["blog"]["host"] == "10.0.0.21"
+    assert bouncer.file.read_text() == INI
+    assert not os.path.exists(f"{bouncer.file}.next")
+    bouncer.commands.clear()
+    pooler.switch()
+    assert bouncer.commands == ["RELOAD"]
+
+
+def test_clients_are_not_let_go_on_to_the_old_server(bouncer):
+    pooler = pooler_of(bouncer)
+    pooler.pause(1, 20)
+    bouncer.reply = lambda command, plain=bouncer.reply: text(b"C", b"RELOAD\0") if command == "RELOAD" else plain(command)  # fmt: skip
+    with pytest.raises(
+        handover.Fault, match=r"leads blog to 10\.0\.0\.11, port 5432, and not to 10\.0\.0\.21, port 5433"
+    ):
+        pooler.switch()
+    assert sorted(pooler.paused()) == ["blog", "my-shop"]
+
+
+# --- the agent ----------------------------------------------------------------------------------------------------
+
+
+def agent_of(bouncer, said):
+    place = {"socket": bouncer.path, "file": str(bouncer.file), "next": f"{bouncer.file}.next"}
+    databases = [{"name": "blog", "user": "blog"}]
+    return handover.Agent({"id": "box1-db1", "token": "t", "databases": databases, "pooler": place}, said.append)
+
+
+def ask(agent, **request):
+    return json.loads(agent.answer(json.dumps({"id": "box1-db1", "token": "t", **request})))
+
+
+def test_an_agent_does_what_it_is_asked_for(bouncer):
+    agent = agent_of(bouncer, [])
+    assert ask(agent, do="hello") == {"ok": True}
+    assert ask(agent, do="pause", seconds=1, dead_man=20) == {"ok": True}
+    assert bouncer.databases["blog"]["paused"]
+    assert ask(agent, do="resume")["resumed"] == ["blog"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        ({"token": "another", "do": "pause"}, "the token is another"),
+        ({"token": None, "do": "pause"}, "the token is another"),
+        ({"id": "box1-db2", "do": "pause"}, "handover box1-db1, not box1-db2"),
+        ({"do": "promote"}, "can't promote"),
+        ({"do": "exec"}, "can't exec"),
+        ({}, "can't None"),
+    ],
+)
+def test_an_agent_refuses_strangers_and_what_its_host_does_not_have(bouncer, request_, reason):
+    said = []
+    answer = ask(agent_of(bouncer, said), **request_)
+    assert answer["ok"] is False
+    assert reason in answer["error"]
+    assert bouncer.commands == []
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"[]", b"null", b"\xff"])
+def test_an_agent_survives_nonsense(bouncer, line):
+    assert json.loads(agent_of(bouncer, []).answer(line))["ok"] is False
+
+
+# --- knocking at a server -----------------------------------------------------------------------------------------
+
+
+def server_that_says(message):
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        connection, _peer = listener.accept()
+        with connection:
+            connection.recv(1000)
+            connection.sendall(message)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return listener.getsockname()[1]
+
+
+def test_a_server_that_asks_for_a_password_would_let_the_site_in():
+    handover.knock("127.0.0.1", server_that_says(text(b"R", struct.pack("!I", 10))), "blog", "blog", None)
+
+
+def test_a_server_that_turns_the_site_away_is_noticed_before_anybody_waits():
+    port = server_that_says(text(b"E", b"SFATAL\0Mno pg_hba.conf entry for host\0\0"))
+    with pytest.raises(handover.Fault, match="turns away blog in shop: no pg_hba.conf entry for host"):
+        handover.knock("127.0.0.1", port, "shop", "blog", None)
+
+
+def test_a_server_without_tls_and_one_that_is_not_there_are_noticed():
+    with pytest.raises(handover.Fault, match="has no TLS"):
+        handover.knock("127.0.0.1", server_that_says(b"N"), "blog", "blog", "/dev/null")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(handover.Fault, match="can't be reached"):
+        handover.knock("127.0.0.1", port, "blog", "blog", None)
