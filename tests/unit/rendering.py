@@ -32,14 +32,32 @@ BACKGROUND = [
         ],
     }
 ]
+#: From the box to a database host.
+HANDOVER = {
+    "handover_source": {"name": "box1", "address": "10.0.0.11", "port": 5432},
+    "handover_target": {"name": "db1", "address": "10.0.0.21", "port": 5432},
+    "handover_poolers": [{"name": "box1", "address": "10.0.0.11"}],
+    "handover_databases": [{"name": "shop", "user": "shop"}],
+    "handover_version": "15",
+}
 #: What the tasks loop over, where it is not the site shop of the list C({role}_sites).
 ITEMS = {
     "release/environment.j2": {"__release_site": {"name": "diary"}},
+    **{
+        f"handover/{name}.j2": HANDOVER
+        for name in ("agent.json", "plan.json", "source.conf", "ntier-handover.service", "ntier-handover-agent.service")
+    },
     "worker/process.service.j2": {"__worker_unit": units(BACKGROUND)[0]},
     "worker/process.timer.j2": {"__worker_unit": units(BACKGROUND)[1]},
 }
 #: Formats that know no comment.
-WITHOUT_COMMENT = ("release/settings.json.j2", "pooler/ntier-users.txt.j2", "record/ntier.fact.j2")
+WITHOUT_COMMENT = (
+    "handover/agent.json.j2",
+    "handover/plan.json.j2",
+    "release/settings.json.j2",
+    "pooler/ntier-users.txt.j2",
+    "record/ntier.fact.j2",
+)
 
 
 def of(template):

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import socket
 import struct
 import threading
@@ -11,6 +12,7 @@ import time
 
 import pytest
 from clusters import ROOT
+from rendering import of, render, settings_in
 
 
 def load():
@@ -51,13 +53,14 @@ WORDS = ("begin", "back", "forward", "finish", "nothing")
         ("done", "gone", "primary", "nothing"),
         ("done", "gone", "unknown", "nothing"),
         ("done", "primary", "standby", "begin"),
+        ("done", "primary", "unknown", "begin"),
     ],
 )
 def test_a_run_goes_on_where_the_last_one_was(step, old, new, what):
     assert handover.decide(step, old, new) == what
 
 
-@pytest.mark.parametrize("step", STEPS[:-1])
+@pytest.mark.parametrize("step", STEPS)
 def test_two_primaries_are_refused(step):
     assert "are primaries" in handover.decide(step, "primary", "primary")
 
@@ -71,7 +74,7 @@ def test_nothing_leads_to_two_primaries_or_loses_rows(step, old, new):
     if what in ("begin", "back"):
         # The old server is, or becomes, a primary: nobody may ever have told the new one to be it.
         assert new != "primary"
-        assert step in ("", "pausing", "fenced") or (step, old, new) == ("done", "primary", "standby")
+        assert step in ("", "pausing", "fenced") or (step, old) == ("done", "primary")
     if what == "forward":
         # Every row of the old server is in what it sent, and it takes no more.
         assert old != "primary"
@@ -438,7 +441,7 @@ def test_a_server_that_asks_for_a_password_would_let_the_site_in():
 
 def test_a_server_that_turns_the_site_away_is_noticed_before_anybody_waits():
     port = server_that_says(text(b"E", b"SFATAL\0Mno pg_hba.conf entry for host\0\0"))
-    with pytest.raises(handover.Fault, match="turns away blog in shop: no pg_hba.conf entry for host"):
+    with pytest.raises(handover.Fault, match=r"turns away blog in shop: no pg_hba\.conf entry for host"):
         handover.knock("127.0.0.1", port, "shop", "blog", None)
 
 
@@ -447,5 +450,69 @@ def test_a_server_without_tls_and_one_that_is_not_there_are_noticed():
         handover.knock("127.0.0.1", server_that_says(b"N"), "blog", "blog", "/dev/null")
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    with pytest.raises(handover.Fault, match="can't be reached"):
+    with pytest.raises(handover.Fault, match=r"can't be reached"):
         handover.knock("127.0.0.1", port, "blog", "blog", None)
+
+
+# --- what the role writes for the program -------------------------------------------------------------------------
+
+
+@of("handover/plan.json.j2")
+def test_the_plan_has_all_that_the_run_reads(tmp_path):
+    plan = json.loads(render("handover/plan.json.j2"))
+    assert (plan["id"], plan["from"], plan["to"]) == ("box1-db1", "box1", "db1")
+    assert plan["standby"] == {"name": "db1", "address": "10.0.0.21", "port": 6433}
+    assert plan["poolers"] == [{"name": "box1", "address": "10.0.0.11", "port": 6433}]
+    assert plan["databases"] == [{"name": "shop", "user": "shop"}]
+    assert set(plan["bounds"]) <= set(handover.BOUNDS)
+    assert plan["server"]["data"] == "/var/lib/postgresql/15/main"
+    assert plan["server"]["socket"] == "/run/postgresql/.s.PGSQL.5432"
+    (tmp_path / "token").write_text("t\n")
+    run = handover.Run({**plan, "token": str(tmp_path / "token")}, print)
+    assert run.bounds["pause"] == 1
+    assert run.standby.place == ("10.0.0.21", 6433)
+
+
+@of("handover/agent.json.j2")
+def test_an_agent_can_do_what_its_host_has_and_nothing_else():
+    secret = {"handover_secret": "s" * 32}
+    plain = json.loads(render("handover/agent.json.j2", **secret))
+    assert (plain["pooler"], plain["server"]) == ({}, {})
+    assert len(plain["token"]) == 64
+    assert plain["token"] != json.loads(render("handover/agent.json.j2", handover_secret="t" * 32))["token"]
+    said = []
+    agent = handover.Agent(plain, said.append)
+    request = {"id": plain["id"], "token": plain["token"], "do": "pause"}
+    assert "can't pause" in json.loads(agent.answer(json.dumps(request)))["error"]
+
+
+@of("handover/source.conf.j2")
+def test_a_copy_is_made_over_tls():
+    settings = settings_in(render("handover/source.conf.j2"))
+    assert settings["ssl"] == "on"
+    assert settings["ssl_key_file"] == "'/etc/ntier-handover/source.key'"
+
+
+@of("handover/ntier-handover.service.j2")
+@of("handover/ntier-handover-agent.service.j2")
+def test_what_is_killed_goes_on_at_once_and_after_a_power_failure():
+    run = settings_of(render("handover/ntier-handover.service.j2"))
+    agent = settings_of(render("handover/ntier-handover-agent.service.j2"))
+    assert run["ExecStart"] == "/usr/local/sbin/ntier-handover run"
+    assert agent["ExecStart"] == "/usr/local/sbin/ntier-handover agent"
+    # A run that ended by itself has said why, and is not to be tried for ever.
+    assert (run["Restart"], agent["Restart"]) == ("on-abnormal", "always")
+    for unit in (run, agent):
+        assert unit["RestartSec"] == "100ms"
+        assert unit["WantedBy"] == "multi-user.target"
+
+
+def settings_of(unit):
+    return dict(line.split("=", 1) for line in unit.splitlines() if "=" in line and not line.startswith("#"))
+
+
+def test_the_data_has_the_same_form_where_it_was_handed_over_before_as_on_a_fresh_host():
+    variables = (ROOT / "roles/handover/vars/main.yml").read_text()
+    options = re.search(r"__handover_options: \[(.*)\]", variables)[1].split(", ")
+    fresh = settings_in(render("database/createcluster.conf.j2"))["initdb_options"].strip("'").split()
+    assert set(fresh) <= set(options)

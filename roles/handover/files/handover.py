@@ -75,8 +75,8 @@ def decide(step, old, new):
         clients over), C(nothing), or a sentence that says why nothing can be done.
     """
     if step == "done":
-        # A server that has handed over has no data, so this one has been built anew since then.
-        step = "" if (old, new) == ("primary", "standby") else step
+        # A server that has handed over has no data, so this one has become a primary since then.
+        step = "" if old == "primary" else step
     if step == "done":
         return "nothing"
     if old == new == "primary":
@@ -244,7 +244,7 @@ class Session(Channel):
                 fields = fields_of(body)
                 refusal = fields.get("M", "no reason given")
                 if fields.get("S") == "FATAL":
-                    raise Fault(refusal)
+                    raise ConnectionError(refusal)
             elif kind == b"Z":
                 if refusal:
                     raise Fault(refusal)
@@ -355,14 +355,20 @@ class Server:
     def ask(self, statement, seconds=5):
         """Return the rows of a statement; the connection is kept, and opened anew when it has ended."""
         with self.lock:
-            if self.session is None:
-                self.session = Session(self.place["socket"], None, "postgres")
-            try:
-                return self.session.ask(statement, seconds)
-            except (OSError, Fault):
-                self.session.close()
-                self.session = None
-                raise
+            for kept in (self.session is not None, False):
+                if self.session is None:
+                    self.session = Session(self.place["socket"], None, "postgres")
+                try:
+                    return self.session.ask(statement, seconds)
+                except Fault:
+                    raise
+                except OSError:
+                    self.session.close()
+                    self.session = None
+                    # The server may have been started anew since then.
+                    if not kept:
+                        raise
+        raise AssertionError("unreachable")
 
     def value(self, statement, seconds=5):
         """Return the one value of a statement."""
@@ -558,6 +564,8 @@ def vacant(config):
     :arg config: C(server) (see Server), C(options), those of initdb.
     """
     server = Server(config["server"])
+    if server.mask.is_symlink() and (server.data / "PG_VERSION").exists():
+        raise Fault(f"{server.data} holds data that was handed over to another host before. Move it away, or remove it")
     if (server.data / "PG_VERSION").exists() or not os.path.exists(config["server"]["start"]):
         return {"changed": False}
     as_owner([f"{config['server']['binaries']}/initdb", f"--pgdata={server.data}", *config["options"]])
@@ -1125,8 +1133,10 @@ class Run:
         late = self.state["step"] in ("promoting", "promoted")
         old, new = self.server.what(self.bounds["start"]), self.new(self.bounds["reconnect" if late else "connect"])
         what = decide(self.state["step"], old, new["what"])
-        self.say(f"step '{self.state['step']}', old server {old}, new server {new['what']}: {what}")
+        self.say(f"step '{self.state['step']}', old server {old}, new server {new['what']} {new.get('reason', '')}: {what}")
         self.mark(f"looked at both servers: {what[:20]}")
+        if self.state["step"] == "done" and what != "nothing":
+            self.state = {"id": self.plan["id"], "step": "", "runs": 1}
         if what == "nothing":
             return read(REPORT) or self.report("done")
         if what in ("forward", "finish"):
