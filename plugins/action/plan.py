@@ -49,6 +49,15 @@ def check_built(cluster: t.Mapping[str, t.Any], without: t.Iterable[str], faults
             )
 
 
+def check_moved(move: t.Mapping[str, t.Any], faults: Faults) -> None:
+    """Note in *faults* a move that has to be done before anything else is."""
+    faults.add(
+        "group database",
+        f"the databases are still on {move['from']}, and have to move to {move['to']} first",
+        "Run ntier.django.site, which moves them",
+    )
+
+
 class ActionModule(ActionBase):
     """Raise when a host can't serve what it shall; otherwise show the plan."""
 
@@ -59,13 +68,19 @@ class ActionModule(ActionBase):
         """Return the result of the task, with the plan's lines in C(plan); never contacts a host."""
         result = super().run(tmp, task_vars)
         self.validate_argument_spec(
-            {"show": {"type": "bool", "default": True}, "built": {"type": "bool", "default": False}}
+            {
+                "show": {"type": "bool", "default": True},
+                "built": {"type": "bool", "default": False},
+                "moves": {"type": "bool", "default": True},
+            }
         )
         variables = task_vars or {}
         cluster = self._templar.template(variables["ntier_topology"])
         faults = Faults()
         sizes: dict[str, t.Any] = {}
         records: dict[str, t.Any] = {}
+        databases: dict[str, t.Any] = {}
+        move: dict[str, t.Any] = {}
         for host in cluster["hosts"]:
             own = variables["hostvars"][host]
             facts = own.get("ansible_facts") or {}
@@ -75,6 +90,8 @@ class ActionModule(ActionBase):
                 check_system(host, facts["distribution"], _release(facts), faults)
             for address, reason in ((own.get("__ntier_routes") or {}).get("missing") or {}).items():
                 check_route(cluster, host, address, reason, faults)
+            if "found" in (own.get("__ntier_database") or {}):
+                databases[host] = own["__ntier_database"]["found"]
             record = (facts.get("ansible_local") or {}).get("ntier")
             if isinstance(record, dict):
                 records[host] = record
@@ -87,12 +104,14 @@ class ActionModule(ActionBase):
         if self._task.args.get("built", False):
             check_built(cluster, [host for host in sizes if host not in records], faults)
         if records:
-            asis.check(cluster, self._cluster_id(variables), records, faults)
+            move = asis.check(cluster, self._cluster_id(variables), records, faults, databases)
+        if move and not self._task.args.get("moves", True):
+            check_moved(move, faults)
         if faults:
             raise AnsibleActionFail(
                 str(InventoryError(faults.sentences, "The hosts can't serve what the inventory says"))
             )
-        result.update(changed=False, plan=plan.render(cluster, sizes))
+        result.update(changed=False, plan=plan.render(cluster, sizes, move), move=move)
         if self._task.args.get("show", True):
             display.display("\n" + "\n".join(result["plan"]) + "\n")
         return result

@@ -24,6 +24,11 @@ options:
     type: bool
     default: false
     version_added: 1.2.0
+  moves:
+    description: Whether data may move in this run. Otherwise a move that is due is refused.
+    type: bool
+    default: true
+    version_added: 1.2.0
 attributes:
   check_mode:
     description: Nothing is ever changed.
@@ -41,5 +46,9 @@ plan:
   description: The lines of the plan.
   type: list
   elements: str
+  returned: success
+move:
+  description: How the database moves, with C(from), C(to), C(poolers), C(bytes) and C(seconds); empty where it stays.
+  type: dict
   returned: success
 """

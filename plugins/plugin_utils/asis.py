@@ -32,16 +32,30 @@ def record(topology: t.Mapping[str, t.Any], cluster: str, host: str) -> dict[str
     }
 
 
+#: Bytes of a copy in a second, as slow as disks and networks are that one meets.
+COPIED = 50 * 10**6
+#: Seconds of a handover beside the copy: preparing hosts, checkpoints, cleaning up.
+AROUND = 60
+
+
+def needed(size: int) -> int:
+    """Return the room that a copy of a server's data needs: itself, and what is written while it is made."""
+    return size + size // 10 + (512 << 20)
+
+
 def check(
     topology: t.Mapping[str, t.Any],
     cluster: str,
     records: t.Mapping[str, t.Mapping[str, t.Any]],
     faults: Faults,
-) -> None:
+    databases: t.Mapping[str, t.Mapping[str, t.Any]] | None = None,
+) -> dict[str, t.Any]:
     """Note in *faults* what would lose data: hosts of another cluster, and data that the inventory leaves behind.
 
     :arg cluster: the id of the inventory's cluster; empty when it has none yet.
     :arg records: host → the record that it keeps, for hosts that have one.
+    :arg databases: host → what the module C(database_state) has found there, for the hosts that were asked.
+    :return: the move of the database, see L(database_move); empty where there is none.
     """
     own = {}
     for host, found in records.items():
@@ -60,11 +74,16 @@ def check(
                 f" {cluster or 'none yet'}",
                 "Use the inventory, with the secrets file, that built the host; or, if nothing on it is needed, remove that file there",
             )
+    move: dict[str, t.Any] = {}
     for tier, what in KEEPERS.items():
         keepers = dict.fromkeys(host for found in own.values() for host in found.get("members", {}).get(tier, []))
         wanted = topology["tiers"][tier]["hosts"]
         left = [host for host in keepers if host not in wanted]
         if not left:
+            continue
+        if tier == "database" and len(left) == len(keepers) == len(wanted) == 1 and left[0] in topology["hosts"]:
+            webs = dict.fromkeys(host for found in own.values() for host in found.get("members", {}).get("web", []))
+            move = database_move(topology, left[0], wanted[0], list(webs), databases or {}, faults)
             continue
         new = [host for host in wanted if host not in keepers]
         instead = f", and {listed(new)} would start without any" if new else ""
@@ -73,3 +92,74 @@ def check(
             f"is without {listed(left)} now, where {what} of this cluster are{instead}",
             f"Put {listed(left)} back into the group {tier}: this version builds every figure, and does not move data yet",
         )
+    return move
+
+
+def database_move(
+    topology: t.Mapping[str, t.Any],
+    old: str,
+    new: str,
+    webs: t.Sequence[str],
+    databases: t.Mapping[str, t.Mapping[str, t.Any]],
+    faults: Faults,
+) -> dict[str, t.Any]:
+    """Return how the database gets from one host to another; what can't be is noted in *faults*.
+
+    :arg webs: the web hosts of now.
+    :return: C(from), C(to), C(poolers) (the web hosts whose clients wait), C(bytes), C(seconds) (a guess); empty where the data has moved already.
+    """
+    missing = [host for host in (old, new) if host not in databases]
+    if missing:
+        faults.add(
+            "group database",
+            f"moves from {old} to {new}, and there is no answer from {listed(missing)}",
+            "Run it without --limit, and see that both hosts answer",
+        )
+        return {}
+    here, there = databases[old], databases[new]
+    ours = here["handover"].get("id") == f"{old}-{new}"
+    step = here["handover"].get("step", "") if ours else ""
+    if step == "done" and here["what"] == "none":
+        return {}
+    before = len(faults)
+    if here["what"] == there["what"] == "primary" and here["system"] == there["system"]:
+        faults.add(
+            "group database",
+            f"the servers of {old} and {new} are primaries of the same data, and each may hold rows that the other lacks",
+            "Stop the one that no site uses, compare the two, and move its data directory away",
+        )
+    elif step in ("", "done") and here["what"] != "primary":
+        state = {"none": "has no data", "standby": "follows another server"}.get(here["what"], "does not run")
+        faults.add(
+            f"host {old}",
+            f"its PostgreSQL shall hand the databases over to {new}, and {state}",
+            "Start it there, or put the host that has the rows into the group database",
+        )
+    if not step and there["databases"] and there["system"] != here["system"]:
+        faults.add(
+            f"host {new}",
+            f"its PostgreSQL has {there['databases']} databases of its own, in whose place those of {old} would come",
+            "Drop them if nobody needs them, or take another host",
+        )
+    if there["version"] and here["version"] and there["version"] != here["version"]:
+        faults.add(
+            f"host {new}",
+            f"has PostgreSQL {there['version']}, and {old} has {here['version']}, whose data it can't read",
+            f"Use a host with PostgreSQL {here['version']}, or move by dump and restore",
+        )
+    # What follows the old server already has its copy.
+    if there["system"] != here["system"] and there["free"] < needed(here["bytes"]):
+        faults.add(
+            f"host {new}",
+            f"has {there['free'] >> 20} MB free for the databases, and they need {needed(here['bytes']) >> 20} MB",
+            "Free some, or give the host a larger disk",
+        )
+    if len(faults) > before:
+        return {}
+    return {
+        "from": old,
+        "to": new,
+        "poolers": [host for host in webs if host in topology["hosts"]],
+        "bytes": here["bytes"],
+        "seconds": AROUND + here["bytes"] // COPIED,
+    }

@@ -21,14 +21,21 @@ SOFTWARE = {
 }
 
 
-def render(topology: t.Mapping[str, t.Any], sizes: t.Mapping[str, t.Any] | None = None) -> list[str]:
+def render(
+    topology: t.Mapping[str, t.Any],
+    sizes: t.Mapping[str, t.Any] | None = None,
+    move: t.Mapping[str, t.Any] | None = None,
+) -> list[str]:
     """Return the plan as lines of at most about 100 columns.
 
     :arg topology: the value of C(topology.build).
     :arg sizes: host → the value of C(sizing.size_host), for the hosts whose memory is known.
+    :arg move: how the database moves, the value of C(asis.database_move).
     """
     sizes = sizes or {}
     lines = [f"Figure {topology['figure']}: {topology['figure_title']}", ""]
+    if move:
+        lines += ["Moves", *table([_move(move)]), ""]
     lines += _tiers(topology)
     lines += ["", "Sites"]
     lines += table([row for site in topology["sites"] for row in _site(site)])
@@ -64,6 +71,11 @@ def _tiers(topology: t.Mapping[str, t.Any]) -> list[str]:
     if topology["retired"]:
         rows += [["" if number else "retired", name, "", ""] for number, name in enumerate(topology["retired"])]
     return ["Tiers", *table(rows)]
+
+
+def _move(move: t.Mapping[str, t.Any]) -> list[str]:
+    size = f"{move['bytes'] / 10**9:.1f} GB" if move["bytes"] >= 10**9 else f"{max(1, move['bytes'] // 10**6)} MB"
+    return ["database", f"{move['from']} → {move['to']}", size, f"some {move['seconds']} s", "sites wait less than 1 s"]
 
 
 def _site(site: t.Mapping[str, t.Any]) -> list[list[str]]:

@@ -23,6 +23,7 @@ def wire(
     source_directory: str = "",
     pooler: t.Mapping[str, t.Any] | None = None,
     cluster: t.Mapping[str, str] | None = None,
+    move: t.Mapping[str, t.Any] | None = None,
 ) -> dict[str, t.Any]:
     """Return the arguments of the roles on one host.
 
@@ -33,6 +34,7 @@ def wire(
     :arg source_directory: the folder that relative source paths start from.
     :arg pooler: C(host) and C(port) of PgBouncer, where they are not the default.
     :arg cluster: C(id), C(authority_key), C(authority_certificate); without it there is no TLS between the tiers.
+    :arg move: how the database moves, the value of C(asis.database_move); while it does, more hosts have to reach each other.
     :return: see C(playbooks/group_vars/all.yml), which names each entry.
     """
     size, cluster = size or {}, cluster or {}
@@ -42,6 +44,8 @@ def wire(
         "fixed_ids": host in [topology["uploads"]["server"], *topology["uploads"]["clients"]],
         "users": [{"name": site["name"], "uid": site["uid"]} for site in sites],
         "firewall_rules": firewall_rules(topology, host),
+        "move_rules": move_rules(topology, host, move) if move else [],
+        "handover": _handover(topology, move) if move else {},
         "record": asis.record(topology, cluster.get("id", ""), host),
         "authority": {"certificate": cluster["authority_certificate"], "key": cluster["authority_key"]}
         if cluster
@@ -90,6 +94,40 @@ def firewall_rules(topology: t.Mapping[str, t.Any], host: str) -> list[dict[str,
             if known is not None:
                 known.extend(address for address in sources if address not in known)
     return [{"port": port, "protocol": "tcp", "sources": sources or []} for port, sources in allowed.items()]
+
+
+#: Where the agents of a handover wait; the role's default.
+HANDOVER_PORT = 6433
+
+
+def move_rules(topology: t.Mapping[str, t.Any], host: str, move: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
+    """Return what the firewall of *host* lets in beside its rules while the database moves."""
+    rules = []
+    old, port = move["from"], topology["endpoints"]["database"][0]["port"]
+    if host == old:
+        users = [name for name in dict.fromkeys([*move["poolers"], move["to"]]) if name != host]
+        rules.append({"port": port, "sources": users})
+    elif host in (move["to"], *move["poolers"]):
+        rules.append({"port": HANDOVER_PORT, "sources": [old]})
+    return [
+        {**rule, "protocol": "tcp", "sources": [topology["hosts"][name]["address"] for name in rule["sources"]]}
+        for rule in rules
+    ]
+
+
+def _handover(topology: t.Mapping[str, t.Any], move: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the arguments of the role handover; the same for every host."""
+    port = topology["endpoints"]["database"][0]["port"]
+
+    def server(name: str) -> dict[str, t.Any]:
+        return {"name": name, "address": topology["hosts"][name]["address"], "port": port}
+
+    return {
+        "source": server(move["from"]),
+        "target": server(move["to"]),
+        "poolers": [{"name": name, "address": topology["hosts"][name]["address"]} for name in move["poolers"]],
+        "databases": [{key: site["database"][key] for key in ("name", "user")} for site in topology["sites"]],
+    }
 
 
 def needs(topology: t.Mapping[str, t.Any], host: str) -> list[str]:

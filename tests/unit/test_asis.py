@@ -3,9 +3,25 @@
 import json
 
 import pytest
-from clusters import FIGURE_2, FIGURE_3, FIGURE_4, MIXED, ONE_BOX, OWN, SHIPPED, build, inventory, shipped, wired
+import yaml
+from clusters import (
+    FIGURE_2,
+    FIGURE_3,
+    FIGURE_4,
+    MIXED,
+    ONE_BOX,
+    OWN,
+    ROOT,
+    SHIPPED,
+    build,
+    inventory,
+    secrets_of,
+    shipped,
+    wired,
+)
 
-from ansible_collections.ntier.django.plugins.plugin_utils import asis
+from ansible_collections.ntier.django.plugins.module_utils import databases
+from ansible_collections.ntier.django.plugins.plugin_utils import asis, plan, wiring
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults
 
 ID = OWN["id"]
@@ -127,22 +143,10 @@ def test_every_host_of_another_cluster_is_named_and_its_members_are_not_ours():
     ("before", "after", "sentence"),
     [
         (
-            ONE_BOX,
-            FIGURE_2,
-            "group database: is without box1 now, where the sites' rows of this cluster are, and db1 would start without any."
-            " Put box1 back into the group database: this version builds every figure, and does not move data yet.",
-        ),
-        (
             FIGURE_2,
             FIGURE_3,
             "group media: is without box1 now, where the sites' uploads of this cluster are, and media1 would start without any."
             " Put box1 back into the group media: this version builds every figure, and does not move data yet.",
-        ),
-        (
-            FIGURE_2,
-            {**FIGURE_2, "database": ["box1"]},
-            "group database: is without db1 now, where the sites' rows of this cluster are, and box1 would start without any."
-            " Put db1 back into the group database: this version builds every figure, and does not move data yet.",
         ),
         (
             {**FIGURE_4, "database": ["db1", "db2"]},
@@ -171,3 +175,203 @@ def test_a_host_that_vanished_from_the_inventory_is_known_by_the_others():
 def test_everything_that_would_be_left_behind_is_listed():
     faults = faults_of(build(FIGURE_3), records_of(build(ONE_BOX)))
     assert [fault.split(":")[0] for fault in faults] == ["group database", "group media"]
+
+
+# --- the database moves -------------------------------------------------------------------------------------------
+
+GB = 10**9
+
+
+def kept(what="none", system="", **more):
+    """Return what the module database_state finds on a host."""
+    version = "15" if what != "none" else ""
+    return {"what": what, "system": system, "version": version, "bytes": 0, "free": 50 * GB, "databases": 0, "handover": {}, **more}  # fmt: skip
+
+
+def move_of(found, before=ONE_BOX, after=FIGURE_2):
+    """Return the move and what is in its way."""
+    faults = Faults()
+    old = build(before)
+    found = {host: entry for host, entry in found.items() if entry}
+    return asis.check(build(after), ID, records_of(old), faults, found), faults.sentences
+
+
+PRIMARY = kept("primary", "1", bytes=2 * GB, databases=1)
+
+
+def test_a_database_moves_to_its_own_host():
+    move, faults = move_of({"box1": PRIMARY, "db1": kept()})
+    assert faults == []
+    assert move == {"from": "box1", "to": "db1", "poolers": ["box1"], "bytes": 2 * GB, "seconds": 100}
+
+
+def test_and_back():
+    move, faults = move_of({"db1": PRIMARY, "box1": kept()}, FIGURE_2, {**ONE_BOX, "memcached": ["db1"]})
+    assert faults == []
+    assert (move["from"], move["to"], move["poolers"]) == ("db1", "box1", ["box1"])
+
+
+def test_every_web_host_of_now_waits_and_none_that_is_new():
+    before = {**FIGURE_4, "database": ["media1"]}
+    move, faults = move_of({"media1": PRIMARY, "db1": kept()}, before, {**FIGURE_4, "web": ["web1", "web2", "web3"]})
+    assert faults == []
+    assert move["poolers"] == ["web1", "web2"]
+
+
+@pytest.mark.parametrize("step", ["", "pausing", "fenced", "promoting", "promoted"])
+@pytest.mark.parametrize("what", ["primary", "stopped", "crashed", "standby"])
+def test_a_move_that_was_cut_off_goes_on(step, what):
+    here = {**PRIMARY, "what": what, "handover": {"id": "box1-db1", "step": step}}
+    move, faults = move_of({"box1": here, "db1": kept("standby", "1", databases=1)})
+    if step or what == "primary":
+        assert (move["from"], faults) == ("box1", [])
+    else:
+        assert move == {}
+        assert faults[0].startswith("host box1: its PostgreSQL shall hand the databases over to db1, and ")
+
+
+def test_a_move_that_has_ended_is_none_though_the_hosts_remember_the_old_figure():
+    here = kept(handover={"id": "box1-db1", "step": "done"})
+    assert move_of({"box1": here, "db1": {**PRIMARY}}) == ({}, [])
+
+
+def test_an_older_handover_of_the_host_says_nothing():
+    here = {**PRIMARY, "handover": {"id": "box1-db1", "step": "done"}}
+    assert move_of({"box1": here, "db1": kept()})[0]["to"] == "db1"
+    gone = kept(handover={"id": "box1-db9", "step": "done"})
+    assert "has no data. Start it there" in move_of({"box1": gone, "db1": kept()})[1][0]
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "sentence"),
+    [
+        (
+            PRIMARY,
+            kept("primary", "1", databases=1),
+            "group database: the servers of box1 and db1 are primaries of the same data, and each may hold rows that the other lacks."
+            " Stop the one that no site uses, compare the two, and move its data directory away.",
+        ),
+        (
+            PRIMARY,
+            kept("primary", "2", databases=3),
+            "host db1: its PostgreSQL has 3 databases of its own, in whose place those of box1 would come."
+            " Drop them if nobody needs them, or take another host.",
+        ),
+        (
+            PRIMARY,
+            kept("primary", "2", version="17"),
+            "host db1: has PostgreSQL 17, and box1 has 15, whose data it can't read."
+            " Use a host with PostgreSQL 15, or move by dump and restore.",
+        ),
+        (
+            PRIMARY,
+            kept(free=2 * GB),
+            "host db1: has 1907 MB free for the databases, and they need 2610 MB. Free some, or give the host a larger disk.",
+        ),
+        (
+            {**PRIMARY, "what": "stopped"},
+            kept(),
+            "host box1: its PostgreSQL shall hand the databases over to db1, and does not run."
+            " Start it there, or put the host that has the rows into the group database.",
+        ),
+        (
+            PRIMARY,
+            None,
+            "group database: moves from box1 to db1, and there is no answer from db1."
+            " Run it without --limit, and see that both hosts answer.",
+        ),
+        (
+            None,
+            None,
+            "group database: moves from box1 to db1, and box1 and there is no answer from db1."
+            " Run it without --limit, and see that both hosts answer.",
+        ),
+    ],
+)
+def test_what_is_in_the_way_of_a_move_is_refused_beforehand(here, there, sentence):
+    assert move_of({"box1": here, "db1": there}) == ({}, [sentence])
+
+
+def test_a_copy_that_is_there_already_needs_no_room():
+    assert move_of({"box1": PRIMARY, "db1": kept("standby", "1", free=0, databases=1)})[1] == []
+
+
+def test_while_the_database_moves_its_users_and_the_agents_are_let_in():
+    before = {**FIGURE_4, "database": ["media1"]}
+    cluster = build(FIGURE_4)
+    move, _faults = move_of({"media1": PRIMARY, "db1": kept()}, before, FIGURE_4)
+    address = {host: entry["address"] for host, entry in cluster["hosts"].items()}
+
+    def rules(host):
+        return [(rule["port"], rule["sources"]) for rule in wiring.move_rules(cluster, host, move)]
+
+    assert rules("media1") == [(5432, [address["web1"], address["web2"], address["db1"]])]
+    for host in ("db1", "web1", "web2"):
+        assert rules(host) == [(6433, [address["media1"]])]
+    assert rules("lb1") == rules("cache1") == []
+
+
+def test_the_port_of_the_agents_is_that_of_the_role():
+    default = yaml.safe_load((ROOT / "roles/handover/defaults/main.yml").read_text())["handover_port"]
+    assert default == wiring.HANDOVER_PORT
+
+
+def test_the_role_is_told_who_hands_over_to_whom():
+    cluster = build(FIGURE_2)
+    move, _faults = move_of({"box1": PRIMARY, "db1": kept()})
+    told = wiring.wire(cluster, secrets_of(cluster), "box1", cluster=OWN, move=move)["handover"]
+    assert told["source"] == {"name": "box1", "address": cluster["hosts"]["box1"]["address"], "port": 5432}
+    assert told["target"]["name"] == "db1"
+    assert [pooler["name"] for pooler in told["poolers"]] == ["box1"]
+    assert told["databases"] == [{"name": "blog", "user": "blog"}]
+    assert wired(cluster)["handover"] == {}
+    assert wired(cluster)["move_rules"] == []
+
+
+def test_the_plan_says_what_moves_how_much_and_how_long_it_takes():
+    move, _faults = move_of({"box1": PRIMARY, "db1": kept()})
+    cluster = build(FIGURE_2)
+    lines = plan.render(cluster, {}, move)
+    assert lines[2:4] == ["Moves", "  database  box1 → db1  2.0 GB  some 100 s  sites wait less than 1 s"]
+    assert lines[:2] + lines[5:] == plan.render(cluster)
+    assert "300 MB" in plan.render(cluster, {}, {**move, "bytes": 3 * 10**8})[3]
+
+
+# --- what lies on a host ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "fenced", "what"),
+    [
+        ("in production", False, "primary"),
+        ("in production", True, "standby"),
+        ("in archive recovery", True, "standby"),
+        ("shut down", True, "stopped"),
+        ("shut down in recovery", False, "standby"),
+        ("in crash recovery", False, "crashed"),
+    ],
+)
+def test_a_data_directory_says_what_its_server_is(state, fenced, what):
+    text = f"Database system identifier:           744\nDatabase cluster state:               {state}\n"
+    assert databases.what_of(text, fenced) == (what, "744")
+
+
+def test_data_is_measured(tmp_path):
+    for name in ("1", "4", "5", "16384", "pgsql_tmp"):
+        (tmp_path / "base" / name).mkdir(parents=True)
+    (tmp_path / "base/1/1").write_bytes(bytes(1000))
+    (tmp_path / "base/16384/2").write_bytes(bytes(500))
+    (tmp_path / "link").symlink_to(tmp_path / "base/1/1")
+    assert databases.size_of(str(tmp_path)) == 1500
+    assert databases.own_databases(str(tmp_path)) == 1
+    assert databases.own_databases(str(tmp_path / "none")) == 0
+    assert databases.free_in(str(tmp_path / "not" / "yet")) > 0
+
+
+def test_what_a_handover_wrote_down_is_read(tmp_path):
+    path = tmp_path / "state.json"
+    assert databases.handover_of(str(path)) == {}
+    path.write_text('{"id": "box1-db1", "step": "fenced", "runs": 2}')
+    assert databases.handover_of(str(path)) == {"id": "box1-db1", "step": "fenced"}
+    path.write_text("")
+    assert databases.handover_of(str(path))["step"] == "unreadable"

@@ -1133,7 +1133,9 @@ class Run:
         late = self.state["step"] in ("promoting", "promoted")
         old, new = self.server.what(self.bounds["start"]), self.new(self.bounds["reconnect" if late else "connect"])
         what = decide(self.state["step"], old, new["what"])
-        self.say(f"step '{self.state['step']}', old server {old}, new server {new['what']} {new.get('reason', '')}: {what}")
+        self.say(
+            f"step '{self.state['step']}', old server {old}, new server {new['what']} {new.get('reason', '')}: {what}"
+        )
         self.mark(f"looked at both servers: {what[:20]}")
         if self.state["step"] == "done" and what != "nothing":
             self.state = {"id": self.plan["id"], "step": "", "runs": 1}

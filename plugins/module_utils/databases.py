@@ -1,0 +1,70 @@
+# Copyright: (c) 2026, ntier.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""PostgreSQL's data as it lies on a host. Nothing here signs in to a server, and nothing changes a host."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+
+#: pg_controldata's words for what a server is.
+WORDS = {
+    "in production": "primary",
+    "shutting down": "primary",
+    "in archive recovery": "standby",
+    "shut down in recovery": "standby",
+    "shut down": "stopped",
+}
+
+
+def what_of(control, fenced):
+    """Return C(primary), C(standby), C(stopped) or C(crashed), and the system identifier.
+
+    :arg control: what pg_controldata prints in English.
+    :arg fenced: whether the data may not be that of a primary again.
+    """
+    lines = dict(re.findall(r"^([^:\n]+):\s*(.*)$", control, flags=re.MULTILINE))
+    what = WORDS.get(lines.get("Database cluster state"), "crashed")
+    return "standby" if fenced and what == "primary" else what, lines.get("Database system identifier", "")
+
+
+def size_of(folder):
+    """Return the bytes of the files below a folder; a file that vanishes meanwhile has none."""
+    size = 0
+    for place, _folders, files in os.walk(folder):
+        for name in files:
+            try:
+                found = os.lstat(os.path.join(place, name))
+            except OSError:
+                continue
+            size += found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return size
+
+
+def own_databases(data):
+    """Return how many databases there are beside the three that every server has."""
+    base = os.path.join(data, "base")
+    names = os.listdir(base) if os.path.isdir(base) else []
+    return max(0, sum(name.isdigit() for name in names) - 3)
+
+
+def free_in(folder):
+    """Return the free bytes of the file system where a folder is or would be."""
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def handover_of(path):
+    """Return C(id) and C(step) of the handover that began here last; nothing when there was none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            state = json.load(file)
+        return {"id": state["id"], "step": state["step"]}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"id": "", "step": "unreadable"}
