@@ -38,7 +38,7 @@ found:
   description:
     - C(what) is V(primary), V(standby), V(stopped), V(crashed), or V(none) without any data; C(system), the system identifier; C(version); C(bytes) of the
       data; C(free), the free bytes of its file system; C(databases), how many there are beside the three of every server; C(handover), C(id) and C(step) of the
-      handover that began here last.
+      handover that began here last; C(leftovers), whether a handover has left its agent or its plan here.
   type: dict
   returned: success
 """
@@ -69,6 +69,7 @@ def main():
         "free": databases.free_in(home),
         "databases": 0,
         "handover": databases.handover_of(module.params["state"]),
+        "leftovers": os.path.isdir("/etc/ntier-handover"),
     }
     places = glob.glob(os.path.join(home, "[0-9]*", "main", "PG_VERSION"))
     for path in sorted(places, key=lambda path: int(path.split(os.sep)[-3]))[-1:]:

@@ -283,7 +283,7 @@ def test_an_older_handover_of_the_host_says_nothing():
         (
             None,
             None,
-            "group database: moves from box1 to db1, and box1 and there is no answer from db1."
+            "group database: moves from box1 to db1, and there is no answer from box1 and db1."
             " Run it without --limit, and see that both hosts answer.",
         ),
     ],
