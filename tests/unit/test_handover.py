@@ -516,3 +516,124 @@ def test_the_data_has_the_same_form_where_it_was_handed_over_before_as_on_a_fres
     options = re.search(r"__handover_options: \[(.*)\]", variables)[1].split(", ")
     fresh = settings_in(render("database/createcluster.conf.j2"))["initdb_options"].strip("'").split()
     assert set(fresh) <= set(options)
+
+
+# --- the run, against agents that answer in its place -------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setattr(handover, "STATE", str(tmp_path / "state.json"))
+    monkeypatch.setattr(handover, "REPORT", str(tmp_path / "report.json"))
+    monkeypatch.setattr(handover, "systemctl", lambda *words, **more: None)
+    (tmp_path / "token").write_text("t\n")
+    (tmp_path / "main").mkdir()
+    (tmp_path / "main/PG_VERSION").write_text("15\n")
+    plan = json.loads(render("handover/plan.json.j2"))
+    plan["server"].update(data=str(tmp_path / "main"), start=str(tmp_path / "start.conf"))
+    (tmp_path / "start.conf").write_text("auto\n")
+    plan["token"] = str(tmp_path / "token")
+    plan["poolers"] = [{"name": name, "address": "127.0.0.1", "port": 1} for name in ("box1", "web2")]
+    result = handover.Run(plan, lambda text: None)
+    result.server.mask = tmp_path / "postgresql@15-main.service"
+    result.bounds.update(retry=0, reconnect=1)
+    result.asked = []
+    return result
+
+
+def answering(run, refuse=()):
+    """Have every agent answer; those in *refuse*, as C(host, request), once with a Fault."""
+    refuse = list(refuse)
+
+    def ask(link, do, bound, **more):
+        run.asked.append((link.name, do))
+        if (link.name, do) in refuse:
+            refuse.remove((link.name, do))
+            raise handover.Fault(f"host {link.name}: not now")
+        return {"waited_ms": 7} if do in ("switch", "resume") else {}
+
+    for link in (run.standby, *run.poolers):
+        link.ask = lambda do, bound, link=link, **more: ask(link, do, bound, **more)
+
+
+def stopped(run, monkeypatch):
+    monkeypatch.setattr(run.server, "process", lambda: None)
+    monkeypatch.setattr(run.server, "control", lambda: {"state": "shut down", "checkpoint": "0/28"})
+    run.state["step"] = "fenced"
+
+
+def test_the_server_is_fenced_and_the_step_written_down_before_the_standby_is_promoted(run, monkeypatch):
+    stopped(run, monkeypatch)
+    answering(run)
+    plain, seen = run.standby.ask, []
+
+    def promote(do, bound, **more):
+        if do == "promote":
+            seen.append((handover.read(handover.STATE)["step"], (run.server.data / "standby.signal").exists()))
+        return plain(do, bound, **more)
+
+    run.standby.ask = promote
+    report = run.forward()
+    assert seen == [("promoting", True)]
+    assert report["outcome"] == "done"
+    assert report["pause_ms"] == 7
+    assert handover.read(handover.STATE)["step"] == "done"
+    assert os.path.islink(run.server.mask)
+    assert not run.server.data.exists()
+    assert os.path.exists(os.path.join(report["kept"], "standby.signal"))
+
+
+def test_a_server_that_did_not_end_in_order_is_not_followed_by_a_promotion(run, monkeypatch):
+    stopped(run, monkeypatch)
+    monkeypatch.setattr(run.server, "control", lambda: {"state": "in production", "checkpoint": "0/28"})
+    answering(run)
+    with pytest.raises(handover.Fault, match="has not ended in order"):
+        run.forward()
+    assert ("db1", "promote") not in run.asked
+
+
+def test_a_standby_that_lacks_rows_is_not_promoted(run, monkeypatch):
+    stopped(run, monkeypatch)
+    answering(run, [("db1", "replay")])
+    with pytest.raises(handover.Fault, match="not now"):
+        run.forward()
+    assert ("db1", "promote") not in run.asked
+    assert run.state["step"] == "fenced"
+
+
+def test_a_pooler_that_does_not_switch_is_asked_again_though_it_was_given_back_before(run):
+    run.waited = {"box1": 900, "web2": 800}
+    run.state["step"] = "promoting"
+    answering(run, [("web2", "switch")])
+    report = run.finish()
+    assert [who for who, do in run.asked if do == "switch"].count("web2") == 2
+    assert [who for who, do in run.asked if do == "switch"].count("box1") == 1
+    assert report["waited_ms"] == {"box1": 900, "web2": 800}
+
+
+def test_there_is_no_way_back_from_a_promotion(run):
+    for step in ("promoting", "promoted"):
+        run.state["step"] = step
+        with pytest.raises(AssertionError):
+            run.back()
+
+
+def test_a_failed_pause_leads_back_and_everybody_goes_on(run, monkeypatch):
+    monkeypatch.setattr(run.server, "what", lambda seconds: "primary")
+    monkeypatch.setattr(run, "look", lambda: None)
+    run.standby.ask = None
+    answering(run, [("web2", "pause")] * 3)
+    monkeypatch.setattr(run, "new", lambda seconds: {"what": "standby"})
+    report = run.go()
+    assert (report["outcome"], report["reason"]) == ("given back", "host web2: not now")
+    assert [who for who, do in run.asked if do == "resume"].count("box1") == handover.ATTEMPTS
+    assert not (run.server.data / "standby.signal").exists()
+    assert handover.read(handover.STATE)["step"] == ""
+
+
+def test_a_handover_to_another_host_waits_for_the_end_of_the_first(run, tmp_path):
+    run.record("fenced")
+    with pytest.raises(handover.Fault, match=r"handover box1-db1 has not ended: its step is fenced"):
+        handover.Run({**run.plan, "id": "box1-db2"}, print)
+    run.record("done")
+    handover.Run({**run.plan, "id": "box1-db2"}, print)

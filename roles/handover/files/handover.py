@@ -59,7 +59,14 @@ LAG = 4 << 20
 
 
 class Fault(Exception):
-    """Something is not as it has to be; the message says what, where, and what to do."""
+    """Something is not as it has to be; the message says what, where, and what to do.
+
+    :arg answers: of those who did what they were asked for, where others did not.
+    """
+
+    def __init__(self, message, answers=None):
+        super().__init__(message)
+        self.answers = answers or {}
 
 
 # --- what is decided: pure functions ------------------------------------------------------------------------------
@@ -1073,7 +1080,7 @@ class Run:
         self.state["runs"] += 1
         self.steps = []
         self.last = time.monotonic()
-        self.waited = {}
+        self.waited = dict(state.get("waited", {}))
 
     # --- keeping count
 
@@ -1082,6 +1089,11 @@ class Run:
         now = time.monotonic()
         self.steps.append({"step": name, "ms": round(1000 * (now - self.last), 1)})
         self.last = now
+
+    def count(self, answers):
+        """Note how long clients have waited; of several times the longest counts."""
+        for name, answer in answers.items():
+            self.waited[name] = max(self.waited.get(name, 0), answer["waited_ms"])
 
     def record(self, step, **more):
         """Write down where the handover is, before anything else happens."""
@@ -1106,7 +1118,7 @@ class Run:
         for thread in threads:
             thread.join()
         if faults:
-            raise Fault("; ".join(str(fault) for fault in faults))
+            raise Fault("; ".join(str(fault) for fault in faults), answers)
         return answers
 
     def new(self, seconds):
@@ -1295,14 +1307,15 @@ class Run:
             try:
                 done = self.all("switch", bounds["switch"], left)
             except Fault as failed:
-                done, fault = {}, failed
-            self.waited.update({name: answer["waited_ms"] for name, answer in done.items()})
-            left = [link for link in left if link.name not in self.waited]
+                done, fault = failed.answers, failed
+            self.count(done)
+            left = [link for link in left if link.name not in done]
             if left and time.monotonic() > end:
                 raise Fault(f"{fault}. The database has moved; run this again to lead these clients to it, too")
         self.mark("clients go on")
         self.record(
             "promoted",
+            waited=self.waited,
             kept=self.state.get("kept")
             or f"{self.server.data}.handed-over-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}",
         )
@@ -1335,7 +1348,7 @@ class Run:
             self.server.unfence()
             self.server.start(self.bounds["start"])
         with contextlib.suppress(Fault):
-            self.waited.update({n: a["waited_ms"] for n, a in self.all("resume", self.bounds["connect"]).items()})
+            self.count(self.all("resume", self.bounds["connect"]))
         self.record("")
 
     def give_back(self, fault):
