@@ -26,7 +26,7 @@ def what_of(control, fenced):
     :arg fenced: whether the data may not be that of a primary again.
     """
     lines = dict(re.findall(r"^([^:\n]+):\s*(.*)$", control, flags=re.MULTILINE))
-    what = WORDS.get(lines.get("Database cluster state"), "crashed")
+    what = WORDS.get(lines.get("Database cluster state", ""), "crashed")
     return "standby" if fenced and what == "primary" else what, lines.get("Database system identifier", "")
 
 

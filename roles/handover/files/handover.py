@@ -565,6 +565,10 @@ def ready(config):
     }
 
 
+#: In a data directory that was made to be replaced.
+VACANT = "ntier-vacant"
+
+
 def vacant(config):
     """Have an empty server again where the data was handed over to another host.
 
@@ -576,6 +580,7 @@ def vacant(config):
     if (server.data / "PG_VERSION").exists() or not os.path.exists(config["server"]["start"]):
         return {"changed": False}
     as_owner([f"{config['server']['binaries']}/initdb", f"--pgdata={server.data}", *config["options"]])
+    (server.data / VACANT).touch()
     server.unfence()
     systemctl("daemon-reload")
     return {"changed": True}
@@ -728,7 +733,9 @@ def copy(config, server):
         f"# A standby must not have less than the server that it follows.\n{lines}",
         like=config["server"]["start"],
     )
-    if server.data.exists():
+    if (server.data / VACANT).exists():
+        shutil.rmtree(server.data)
+    elif server.data.exists():
         os.rename(server.data, f"{server.data}.before-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
     os.rename(incoming, server.data)
     settle(server.data.parent)
@@ -1164,12 +1171,11 @@ class Run:
                 if self.state["step"] in ("promoting", "promoted"):
                     return self.report("unfinished", str(fault))
                 return self.give_back(fault)
-        if what == "back":
-            return self.give_back(Fault("the run before was cut off"))
-        if what != "begin":
+        if what not in ("begin", "back"):
             return self.report("refused", what)
         if self.state["step"]:
             self.back()
+            self.mark("given back")
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 self.look()
@@ -1280,6 +1286,9 @@ class Run:
     def forward(self):
         """Wait until the standby has every row, and make it the primary."""
         bounds = self.bounds
+        if self.server.process() and self.state["step"] == "promoting":
+            # Somebody has started it, and the fence has made it a standby.
+            self.server.stop(bounds["stop"])
         if self.server.process():
             raise Fault(f"host {self.plan['from']}: PostgreSQL runs, and was stopped. Something starts it")
         lsn = self.state.get("lsn") if self.state["step"] == "promoting" else None
