@@ -308,7 +308,7 @@ def pooler_of(bouncer, said=None):
 
 def test_each_database_is_paused_and_resumed_by_its_name_and_others_are_let_alone(bouncer):
     pooler = pooler_of(bouncer)
-    pooler.pause(1, 20)
+    pooler.pause(10, 20)
     assert sorted(pooler.paused()) == ["blog", "my-shop"]
     assert pooler.resume()["resumed"] == ["blog", "my-shop"]
     assert sorted(bouncer.commands) == ['PAUSE "blog"', 'PAUSE "my-shop"', 'RESUME "blog"', 'RESUME "my-shop"']
@@ -317,9 +317,9 @@ def test_each_database_is_paused_and_resumed_by_its_name_and_others_are_let_alon
 
 def test_a_pause_is_measured(bouncer):
     pooler = pooler_of(bouncer)
-    pooler.pause(1, 20)
+    pooler.pause(10, 20)
     time.sleep(0.05)
-    pooler.pause(1, 20)
+    pooler.pause(10, 20)
     assert 50 <= pooler.resume()["waited_ms"] < 5000
     assert pooler.resume()["waited_ms"] == 0
 
@@ -333,7 +333,7 @@ def test_a_client_that_stays_in_its_transaction_ends_the_pause_and_names_its_dat
     assert time.monotonic() - began < 2
     assert sorted(pooler.resume()["resumed"]) == ["blog", "my-shop"]
     bouncer.busy = set()
-    pooler.pause(1, 20)
+    pooler.pause(10, 20)
     assert sorted(pooler.paused()) == ["blog", "my-shop"]
 
 
@@ -350,7 +350,7 @@ def test_clients_go_on_by_themselves_when_nobody_says_so(bouncer):
 
 def test_clients_are_led_to_the_new_server_before_they_go_on(bouncer):
     pooler = pooler_of(bouncer)
-    pooler.pause(1, 20)
+    pooler.pause(10, 20)
     bouncer.commands.clear()
     pooler.switch()
     assert bouncer.commands == ["RELOAD", 'RESUME "blog"', 'RESUME "my-shop"']
@@ -364,7 +364,7 @@ def test_clients_are_led_to_the_new_server_before_they_go_on(bouncer):
 
 def test_clients_are_not_let_go_on_to_the_old_server(bouncer):
     pooler = pooler_of(bouncer)
-    pooler.pause(1, 20)
+    pooler.pause(10, 20)
     bouncer.reply = lambda command, plain=bouncer.reply: text(b"C", b"RELOAD\0") if command == "RELOAD" else plain(command)  # fmt: skip
     with pytest.raises(
         handover.Fault, match=r"leads blog to 10\.0\.0\.11, port 5432, and not to 10\.0\.0\.21, port 5433"
@@ -389,7 +389,7 @@ def ask(agent, **request):
 def test_an_agent_does_what_it_is_asked_for(bouncer):
     agent = agent_of(bouncer, [])
     assert ask(agent, do="hello") == {"ok": True}
-    assert ask(agent, do="pause", seconds=1, dead_man=20) == {"ok": True}
+    assert ask(agent, do="pause", seconds=10, dead_man=20) == {"ok": True}
     assert bouncer.databases["blog"]["paused"]
     assert ask(agent, do="resume")["resumed"] == ["blog"]
 

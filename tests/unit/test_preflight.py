@@ -332,7 +332,7 @@ FAULTS = {
             f" db1 to an address that {name} reaches."
             for name in ("box1", "db1")
         ),
-        "group database: is without box1 now, where the sites' rows of this cluster are, and db1 would start without any. Put box1 back",
+        "group database: moves from box1 to db1, and there is no answer from box1 and db1. Run it without --limit",
         "group media: is without old1 now, where the sites' uploads of this cluster are, and box1 would start without any. Put old1",
     ],
 }
