@@ -23,7 +23,6 @@ class Subject:
     :ivar picture: a small PNG.
     :ivar domain: the guestbook's.
     :ivar site: the guestbook's name.
-    :ivar unit: unit of the site, restarted under load.
     :ivar port: of the web server.
     """
 
@@ -194,7 +193,7 @@ def a_restart_of_the_app_server_fails_no_request(subject: Subject) -> None:
 
 
 def a_reload_of_the_web_server_fails_no_request(subject: Subject, service: str) -> None:
-    """A changed configuration is taken over without a failed request."""
+    """A changed configuration is taken over without a failed request. Not for Apache, which gives its daemon processes three seconds."""
     arguments = json.dumps([subject.port, subject.domain, "/", 8])
     output = subject.host.check_output(
         "python3 -c %s %s > /root/load.out & pid=$!; sleep 1; for i in 1 2 3; do"
