@@ -38,6 +38,8 @@ whole machine, so say it there. |
 weights that you name are replaced. |
 | `ntier_secrets_file` | path on the controller | none | A file of secrets that you keep yourself; it is only read. \
 Without it they are made: [Secrets](../README.md#secrets). |
+| `release_version` | text, on the command line | none | Branch, tag or commit, or version of a package, that the playbook \
+`release` goes by in the place of the inventory's: [Releases](../README.md#releases). |
 
 The collection's playbooks derive further variables with names `ntier_*`. They outrank those of `group_vars/all.yml`;
 leave them alone and set the variables of the roles instead.

@@ -40,6 +40,15 @@ def check_route(cluster: t.Mapping[str, t.Any], host: str, address: str, reason:
     )
 
 
+def check_built(cluster: t.Mapping[str, t.Any], without: t.Iterable[str], faults: Faults) -> None:
+    """Note in *faults* web hosts that have no record, so that site has not ended there yet."""
+    for host in without:
+        if host in cluster["tiers"]["web"]["hosts"]:
+            faults.add(
+                f"host {host}", "has not been built yet, so no release can go live there", "Run ntier.django.site first"
+            )
+
+
 class ActionModule(ActionBase):
     """Raise when a host can't serve what it shall; otherwise show the plan."""
 
@@ -49,7 +58,9 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Return the result of the task, with the plan's lines in C(plan); never contacts a host."""
         result = super().run(tmp, task_vars)
-        self.validate_argument_spec({"show": {"type": "bool", "default": True}})
+        self.validate_argument_spec(
+            {"show": {"type": "bool", "default": True}, "built": {"type": "bool", "default": False}}
+        )
         variables = task_vars or {}
         cluster = self._templar.template(variables["ntier_topology"])
         faults = Faults()
@@ -73,6 +84,8 @@ class ActionModule(ActionBase):
                 sizes[host] = size_in(cluster, host, memory, cores, own.get("ntier_memory_shares"))
             except TooLittleMemory as error:
                 faults.sentences.append(str(error))
+        if self._task.args.get("built", False):
+            check_built(cluster, [host for host in sizes if host not in records], faults)
         if records:
             asis.check(cluster, self._cluster_id(variables), records, faults)
         if faults:

@@ -16,7 +16,7 @@ from ansible.release import __version__ as core_version
 from ansible.utils.display import Display
 
 from ansible_collections.ntier.django.plugins.filter.topology import addresses
-from ansible_collections.ntier.django.plugins.plugin_utils import certificates, rolevars, topology, wiring
+from ansible_collections.ntier.django.plugins.plugin_utils import certificates, rolevars, selection, topology, wiring
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults, InventoryError, listed
 
 try:  # where a value was written is known to ansible-core, but not offered to plugins yet
@@ -35,6 +35,7 @@ PUBLIC: dict[str, dict[str, t.Any]] = {
     "ntier_cores": {"type": "int"},
     "ntier_memory_shares": {"type": "dict", "options": {tier: {"type": "int"} for tier in topology.TIERS}},
     "ntier_secrets_file": {"type": "path"},
+    "release_version": {"type": "str"},
 }
 #: Role variables that those on other hosts go by, too.
 SHARED = (
@@ -105,7 +106,13 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Return the result of the task; never contacts a host."""
         result = super().run(tmp, task_vars)
-        self.validate_argument_spec({"build": {"type": "bool", "default": True}})
+        self.validate_argument_spec(
+            {
+                "build": {"type": "bool", "default": True},
+                "releases": {"type": "bool", "default": False},
+                "command": {"type": "bool", "default": False},
+            }
+        )
         variables = task_vars or {}
         faults = Faults()
         check_core(core_version, faults)
@@ -113,6 +120,9 @@ class ActionModule(ActionBase):
         cluster = self._topology(variables, faults)
         if cluster:
             check_folders(cluster["sites"], str(self._value("ntier_inventory_directory", variables)), faults)
+            self._check_selection(cluster["sites"], variables, faults)
+            hooks = self._plain(self._value("release_hooks", variables))
+            selection.check_hooks(hooks, [site["name"] for site in cluster["sites"]], faults)
             self._check_certificates(cluster, str(self._value("ntier_inventory_directory", variables)), faults)
             if self._task.args.get("build", True):
                 faults.sentences += topology.not_runnable(cluster)
@@ -155,6 +165,25 @@ class ActionModule(ActionBase):
             )
         for sentence in certificates.check(cluster["sites"], directory, faults, read=read):
             display.warning(sentence)
+
+    def _check_selection(self, sites: list[dict[str, t.Any]], variables: dict[str, t.Any], faults: Faults) -> None:
+        """Check what the command line says of a release: the one site, and another version than the inventory's."""
+        version = self._value("release_version", variables)
+        if self._task.args.get("command", False):
+            selection.check_command(sites, self._value("site", variables), self._value("command", variables), faults)
+            return
+        if not self._task.args.get("releases", False):
+            if version:
+                display.warning("Only the playbook release reads release_version; this run goes by the inventory")
+            return
+        chosen = selection.select(sites, self._value("site", variables), version, faults)
+        usual = {site["name"]: selection.version_of(site) for site in sites}
+        for site in chosen:
+            if selection.version_of(site) != usual[site["name"]]:
+                display.warning(
+                    f"Site {site['name']} is released at {version}. Its inventory says {usual[site['name']]}, and the next run without"
+                    f" release_version goes back to that, unless you write {version} there"
+                )
 
     def _plain(self, value: t.Any) -> t.Any:
         """Return lists and dictionaries that evaluate lazily as plain ones."""

@@ -26,6 +26,7 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         cluster = self._templar.template(variables["ntier_topology"])
         health: dict[str, t.Any] = {}
+        units: dict[str, dict[str, str]] = {}
         databases: dict[str, t.Any] = {}
         for host in cluster["hosts"]:
             own = variables["hostvars"][host]
@@ -36,15 +37,23 @@ class ActionModule(ActionBase):
                 for link in own.get("__ntier_live", {}).get("results", []):
                     target = (link.get("stat") or {}).get("lnk_source") or ""
                     health[host][link["__ntier_site"]["name"]]["release"] = target.rpartition("/")[2]
+            if "__ntier_units" in own:
+                units[host] = _units(own["__ntier_units"].get("stdout_lines", []))
             rows = (own.get("__ntier_databases") or {}).get("query_result")
             if rows:
                 databases[host] = {
                     "sizes": {row["name"]: int(row["size"]) for row in rows},
                     "memory": int(rows[0]["memory"]),
                 }
-        result.update(changed=False, status=status.render(cluster, health, databases))
+        result.update(changed=False, status=status.render(cluster, health, databases, units))
         display.display("\n" + "\n".join(result["status"]) + "\n")
         return result
+
+
+def _units(lines: t.Sequence[str]) -> dict[str, str]:
+    """Return unit → state, such as C(active (running)), of what systemctl has listed."""
+    columns = [line.split() for line in lines]
+    return {unit: f"{active} ({sub})" for unit, _load, active, sub, *_description in columns}
 
 
 def _health(item: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

@@ -8,6 +8,7 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.ntier.django.plugins.plugin_utils import processes
 from ansible_collections.ntier.django.plugins.plugin_utils import sizing as sizes
 
 
@@ -37,6 +38,7 @@ def size_in(
         web_hosts=len(topology["tiers"]["web"]["hosts"]),
         shares=shares,
         name=host,
+        processes_mb=processes.memory_on(topology, host),
     )
 
 

@@ -9,7 +9,7 @@ import json
 import pathlib
 import typing as t
 
-from ansible_collections.ntier.django.plugins.plugin_utils import sources
+from ansible_collections.ntier.django.plugins.plugin_utils import processes, sources
 from ansible_collections.ntier.django.plugins.plugin_utils import wiring as wires
 
 OVERLAY = pathlib.Path(__file__).resolve().parents[2] / "roles/release/files/overlay"
@@ -48,4 +48,5 @@ class FilterModule:
             "health": wires.health,
             "needs": wires.needs,
             "place": wires.place,
+            "worker_units": processes.units,
         }

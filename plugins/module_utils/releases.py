@@ -79,9 +79,22 @@ def releases_of(folder):
     return {"live": live, "complete": complete, "broken": broken}
 
 
+def activated(name, record):
+    """Return when a release was last live, as ISO time in UTC: as its record says, or else when it was made, as its name says."""
+    match = re.match(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)", name)
+    made = "{}-{}-{}T{}:{}:{}+00:00".format(*match.groups()) if match else "1970-01-02T00:00:00+00:00"
+    said = re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d", str((record or {}).get("activated")))
+    return said.group().replace(" ", "T") + "+00:00" if said else made
+
+
+def by_time(complete):
+    """Return the names of complete releases, the one that was live last at the end."""
+    return sorted(complete, key=lambda name: (activated(name, complete[name]), name))
+
+
 def removable(state, keep):
-    """Return the releases that may go: broken ones, and complete ones beyond the newest *keep*, never the live one."""
-    names = [name for name in state["complete"] if name != state["live"]]
+    """Return the releases that may go: broken ones, and complete ones beyond the *keep* that were live last, never the live one."""
+    names = [name for name in by_time(state["complete"]) if name != state["live"]]
     spare = max(0, len(names) - max(0, keep - 1))
     return [name for name in state["broken"] if name != state["live"]] + names[:spare]
 

@@ -19,6 +19,11 @@ options:
     description: Whether to print the plan.
     type: bool
     default: true
+  built:
+    description: Whether the web hosts have to be built already.
+    type: bool
+    default: false
+    version_added: 1.2.0
 attributes:
   check_mode:
     description: Nothing is ever changed.

@@ -19,6 +19,16 @@ options:
     description: Whether the cluster shall be built, so that what this version can't build is a fault too.
     type: bool
     default: true
+  releases:
+    description: Whether the run is one of releases alone, so that the variables C(site) and C(release_version) are read.
+    type: bool
+    default: false
+    version_added: 1.2.0
+  command:
+    description: Whether the run is one of a single command, so that the variables C(site) and C(command) are read.
+    type: bool
+    default: false
+    version_added: 1.2.0
 attributes:
   check_mode:
     description: Nothing is ever changed.

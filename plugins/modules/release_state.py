@@ -36,6 +36,11 @@ options:
     description: Whether a release may be built; otherwise what is live is what shall be live.
     type: bool
     default: true
+  host:
+    description: How the user calls the host that asks the repositories, for messages.
+    type: str
+    default: ""
+    version_added: 1.2.0
   keep:
     description: How many releases of a site to keep, the live one among them.
     type: int
@@ -70,8 +75,12 @@ sites:
   type: list
   elements: dict
   returned: success
+found:
+  description: Site by site what is on the host; C(live), the live release or nothing, and C(complete), the records of those that are whole, by their names.
+  type: dict
+  returned: success
 remove:
-  description: Folders of releases that may go.
+  description: Folders of releases that may go, as far as this host knows.
   type: list
   elements: str
   returned: success
@@ -107,11 +116,11 @@ def ask_git(source, key_file):
     except FileNotFoundError:
         return None, "git is not installed yet"
     except subprocess.TimeoutExpired:
-        return None, "no answer within 60 seconds"
+        return None, f"no answer within 60 seconds. {REACH}"
     if done.returncode:
-        return None, releases.last_lines(done.stderr)
+        return None, f"{releases.last_lines(done.stderr)}\n{REACH}"
     commit = releases.pick_revision(done.stdout, version)
-    return commit, None if commit else f"it has no branch, tag or commit '{version}'"
+    return commit, None if commit else f"it has no branch, tag or commit '{version}'. Correct the version, or push it."
 
 
 def ssh_command(key_file):
@@ -130,6 +139,10 @@ def uv_version(path):
         return ""
 
 
+#: What to do about a repository that the host can't ask.
+REACH = "Make it reachable from this host, which fetches it itself; a private one needs key_file."
+
+
 class SourceError(Exception):
     """A source can't be asked; the message says which and why."""
 
@@ -144,6 +157,7 @@ def main():
             "targets": {"type": "list", "elements": "dict"},
             "build": {"type": "bool", "default": True},
             "keep": {"type": "int", "default": 3},
+            "host": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -157,10 +171,10 @@ def main():
 def compare_with_targets(params):
     """Return what a host lacks of what shall be live."""
     targets = {target["name"]: target for target in params["targets"]}
-    install, remove = [], []
+    install, remove, found = [], [], {}
     for site in params["sites"]:
         folder = os.path.join(params["home"], site["name"])
-        state = releases.releases_of(folder)
+        state = found[site["name"]] = releases.releases_of(folder)
         target = targets.get(site["name"], {})
         wanted = target.get("release")
         lacks = bool(wanted) and not (state["live"] == wanted and wanted in state["complete"])
@@ -170,16 +184,16 @@ def compare_with_targets(params):
             install.append({**site, **target, "live": state["live"], "present": present})
         names = releases.removable(state, params["keep"] - lacks)
         remove += [os.path.join(folder, "releases", name) for name in names if name != wanted]
-    return {"build": [], "install": install, "sites": list(targets.values()), "remove": remove}
+    return {"build": [], "install": install, "sites": list(targets.values()), "remove": remove, "found": found}
 
 
 def compare(module):
     """Return which sites need a build, on the host that builds."""
     now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
-    build, sites, remove, failed = [], [], [], []
+    build, sites, remove, failed, found = [], [], [], [], {}
     for site in module.params["sites"]:
         folder = os.path.join(module.params["home"], site["name"])
-        state = releases.releases_of(folder)
+        state = found[site["name"]] = releases.releases_of(folder)
         record = state["complete"].get(state["live"]) or {}
         source = dict(site["source"])
         if source["kind"] == "git" and module.params["build"]:
@@ -187,7 +201,8 @@ def compare(module):
                 source, f"/etc/ntier/keys/{site['name']}" if source.get("key_file") else None
             )
             if error and not module.check_mode:
-                failed.append(f"site {site['name']}: its source {source['location']} can't be fetched: {error}")
+                place = f" on host {module.params['host']}" if module.params.get("host") else ""
+                failed.append(f"Site {site['name']}{place}: its source {source['location']} can't be fetched: {error}")
                 continue
         site = {**site, "source": source}
         inputs = releases.inputs_digest(site)
@@ -205,7 +220,7 @@ def compare(module):
         ]
     if failed:
         raise SourceError("\n".join(failed))
-    return {"build": build, "sites": sites, "remove": remove}
+    return {"build": build, "sites": sites, "remove": remove, "found": found}
 
 
 if __name__ == "__main__":

@@ -47,10 +47,16 @@ def check(
     for host, found in records.items():
         if cluster and found.get("cluster") == cluster:
             own[host] = found
+        elif not found.get("cluster"):
+            faults.add(
+                f"host {host}",
+                f"has a {RECORD} in which nothing can be read, as a power failure leaves it",
+                "If the host belongs to this inventory, remove that file there, and the next run writes it anew",
+            )
         else:
             faults.add(
                 f"host {host}",
-                f"belongs to another cluster: its {RECORD} names {found.get('cluster') or 'none'}, and this inventory's secrets"
+                f"belongs to another cluster: its {RECORD} names {found['cluster']}, and this inventory's secrets"
                 f" {cluster or 'none yet'}",
                 "Use the inventory, with the secrets file, that built the host; or, if nothing on it is needed, remove that file there",
             )

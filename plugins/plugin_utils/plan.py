@@ -93,10 +93,13 @@ def _ways(topology: t.Mapping[str, t.Any]) -> list[list[str]]:
 
 def _memory(sizes: t.Mapping[str, t.Any]) -> list[str]:
     tiers = list(dict.fromkeys(tier for size in sizes.values() for tier in size["shares_mb"]))
-    rows: list[list[t.Any]] = [["host", "has", "system", "free", *tiers]]
+    # Only where there is background work.
+    processes = ["processes"] if any(size["processes_mb"] for size in sizes.values()) else []
+    rows: list[list[t.Any]] = [["host", "has", "system", "free", *processes, *tiers]]
     for name, size in sizes.items():
         shares = [size["shares_mb"].get(tier, "-") for tier in tiers]
-        rows.append([name, size["memory_mb"], size["system_mb"], size["head_room_mb"], *shares])
+        own = [size["processes_mb"] or "-"] if processes else []
+        rows.append([name, size["memory_mb"], size["system_mb"], size["head_room_mb"], *own, *shares])
     lines = table(rows)
     for name, size in sizes.items():
         notes = []

@@ -9,6 +9,7 @@ import typing as t
 import zlib
 
 from .faults import Faults, did_you_mean, listed, shown, type_name
+from .processes import normalise_processes
 
 #: Keys of one site: name → (types, default). ``...`` as default means that the key is required.
 SITE_KEYS: dict[str, tuple[tuple[type, ...], t.Any]] = {
@@ -30,6 +31,7 @@ SITE_KEYS: dict[str, tuple[tuple[type, ...], t.Any]] = {
     "threads": ((int,), 0),
     "anonymous_cache_seconds": ((int,), 0),
     "page_cache_seconds": ((int,), 0),
+    "processes": ((list,), []),
     "hashed_static": ((bool,), True),
     "media_domain": ((str,), ""),
     "certificate": ((dict,), {}),
@@ -77,7 +79,7 @@ def normalise_sites(sites: t.Any, faults: Faults) -> list[dict[str, t.Any]]:
 
     :arg sites: the value of ``ntier_sites``: a list of dictionaries.
     :return: a list of plain dictionaries. ``source`` has the keys ``kind``, ``location`` and those of its kind;
-        ``database`` has ``name``, ``user`` and ``extensions``. Sites with a fault may be left out.
+        ``database`` has ``name``, ``user`` and ``extensions``; each of ``processes`` has all of its keys. Sites with a fault may be left out.
     """
     if not isinstance(sites, (list, tuple)):
         faults.add(
@@ -129,6 +131,7 @@ def _normalise(raw: t.Any, number: int, faults: Faults) -> dict[str, t.Any] | No
     site["uid"] = site["uid"] or UIDS[zlib.crc32((site["name"] or "").encode()) % len(UIDS)]
     site["source"] = _normalise_source(site["source"], where, faults)
     site["database"] = _normalise_database(site, where, faults)
+    site["processes"] = normalise_processes(site["processes"], where, faults)
     return site if site["name"] else None
 
 

@@ -39,6 +39,7 @@ def size_host(
     web_hosts: int = 1,
     shares: t.Mapping[str, int] | None = None,
     name: str = "this host",
+    processes_mb: int = 0,
 ) -> dict[str, t.Any]:
     """Return what each tier on a host gets.
 
@@ -49,19 +50,22 @@ def size_host(
     :arg web_hosts: how many web hosts there are; each has a pool of connections for each site.
     :arg shares: weights that replace those of C(SHARES), tier → weight.
     :arg name: how a message names the host.
-    :return: C(memory_mb), C(cores), C(system_mb), C(head_room_mb), C(shares_mb) (tier → MB) and for each tier served a dictionary
+    :arg processes_mb: what the sites' background processes on the host may take.
+    :return: C(memory_mb), C(cores), C(system_mb), C(head_room_mb), C(processes_mb), C(shares_mb) (tier → MB) and for each tier served a dictionary
         of its own figures, C(database), C(web) and C(memcached).
     :raises TooLittleMemory: when a tier would get less than it needs.
     """
     weights = {**SHARES, **{tier: int(weight) for tier, weight in (shares or {}).items()}}
     head_room = int(memory_mb * HEAD_ROOM)
-    left = memory_mb - SYSTEM_MB - head_room
+    left = memory_mb - SYSTEM_MB - head_room - processes_mb
     least = {tier: LEAST_MB[tier] + (SITE_MB * (sites - 1) if tier == "web" else 0) for tier in tiers}
     if left < sum(least.values()):
-        need = -(-(sum(least.values()) + SYSTEM_MB) * 100 // round((1 - HEAD_ROOM) * 100))
+        need = -(-(sum(least.values()) + SYSTEM_MB + processes_mb) * 100 // round((1 - HEAD_ROOM) * 100))
+        behind = f" and {processes_mb} MB for their background processes" if processes_mb else ""
+        away = "a site or a process" if processes_mb else "a site"
         raise TooLittleMemory(
-            f"host {name}: it has {memory_mb} MB of memory and shall serve {listed(tiers)} for {sites} site{'s' if sites != 1 else ''},"
-            f" which takes at least {need} MB. Give it more memory, move a tier to another host, or take a site away"
+            f"host {name}: it has {memory_mb} MB of memory and shall serve {listed(tiers)} for {sites} site{'s' if sites != 1 else ''}{behind},"
+            f" which takes at least {need} MB. Give it more memory, move a tier to another host, or take {away} away"
             " (ntier_memory_mb overrides what the host reports)."
         )
     given = _share(left, weights, least)
@@ -70,6 +74,7 @@ def size_host(
         "cores": cores,
         "system_mb": SYSTEM_MB,
         "head_room_mb": head_room,
+        "processes_mb": processes_mb,
         "shares_mb": given,
     }
     pool = min(POOL_LIMIT, max(4, 5 * cores))

@@ -8,7 +8,7 @@ import os
 import typing as t
 from urllib.parse import quote
 
-from . import asis
+from . import asis, processes
 from .topology import app_server, web_server
 
 #: Where PgBouncer on a web host waits for that host's sites: the only database address that a site ever sees.
@@ -67,10 +67,12 @@ def wire(
         "memcached_memory_mb": size.get("memcached", {}).get("memory_mb", 64),
         **_media(topology, host),
         "release_leader": topology["tiers"]["web"]["leader"],
+        "release_balancers": topology["tiers"]["load_balancer"]["hosts"],
         "release_sites": [
             _release_site(site, secrets[site["name"]], topology, source_directory, pooler or POOLER) for site in sites
         ],
         **_web(topology, host, size.get("web", {})),
+        "worker_sites": processes.sites_on(topology, host),
         **_load_balancer(topology, host, size, source_directory),
     }
 

@@ -3,6 +3,7 @@
     noop     figure 1 to 5: a run of `site` that has nothing to do, beside as many ping tasks
     pages    figure 1: a page through all that the collection puts before and behind Django, beside bare gunicorn
     static   figure 4: a file from the media host, beside an nginx as Debian ships it, and through the balancer
+    release  figure 4: a release and a rollback of a changed line, beside git pull, pip install and a restart by hand
     scaling  figure 4: a page from one, two and three web hosts of the same share of a core; and what the balancer costs
 
 Without a name, all parts for which the demo has the right figure. Tables are printed, and kept in build/bench/PART.json.
@@ -21,6 +22,7 @@ import sys
 
 import noop
 import pages
+import release
 import scaling
 import static
 from cluster import RESULTS, Demo, say
@@ -30,6 +32,7 @@ PARTS = {
     "noop": (noop.measure, "12345"),
     "pages": (pages.measure, "1"),
     "static": (static.measure, "4"),
+    "release": (release.measure, "4"),
     "scaling": (scaling.measure, "4"),  # last, since it adds a host to the demo
 }
 

@@ -8,6 +8,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, generate_ansible_template_vars, trust_as_template
 from clusters import ROOT, build, three_sites, wired
 
+from ansible_collections.ntier.django.plugins.plugin_utils.processes import units
 from ansible_collections.ntier.django.plugins.plugin_utils.sizing import size_host
 from ansible_collections.ntier.django.plugins.plugin_utils.topology import PROVIDERS
 
@@ -21,8 +22,22 @@ TEMPLATES = sorted(f"{path.parents[1].name}/{path.name}" for path in ROOT.glob("
 SIZE = size_host(4096, 2, ("web", "media", "memcached", "database"), sites=3)
 #: What the roles are told on one box with three sites.
 WIRING = wired(build(sites=three_sites()), size=SIZE)
+#: A site's worker, and a timer of it.
+BACKGROUND = [
+    {
+        "name": "shop",
+        "processes": [
+            {"name": "worker", "command": "celery -A shop worker", "memory_mb": 256},
+            {"name": "clear", "command": "manage.py clearsessions", "schedule": "daily"},
+        ],
+    }
+]
 #: What the tasks loop over, where it is not the site shop of the list C({role}_sites).
-ITEMS = {"release/environment.j2": {"__release_site": {"name": "diary"}}}
+ITEMS = {
+    "release/environment.j2": {"__release_site": {"name": "diary"}},
+    "worker/process.service.j2": {"__worker_unit": units(BACKGROUND)[0]},
+    "worker/process.timer.j2": {"__worker_unit": units(BACKGROUND)[1]},
+}
 #: Templates that are another provider's of the tier web than the default.
 PROVIDED = {
     "web/lighttpd.conf.j2": "lighttpd_uwsgi",

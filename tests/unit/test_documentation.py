@@ -202,6 +202,7 @@ def test_the_tables_of_limits_and_tuning_name_the_defaults_of_the_roles():
         ("that ends within {} days, so run", "certificate_renew_days"),
         ("by a new connection within {} seconds", "firewall_rollback_seconds"),
         ("`media_client_mount_seconds`, {} seconds", "media_client_mount_seconds"),
+        ("`release_drain_seconds` at most: {}.", "release_drain_seconds"),
     ],
 )
 def test_a_default_in_the_prose_is_that_of_the_role(sentence, variable):
@@ -320,8 +321,11 @@ def faults_in(path):
         "action/preflight.py",
         "plugin_utils/asis.py",
         "plugin_utils/certificates.py",
+        "plugin_utils/processes.py",
         "plugin_utils/rolevars.py",
+        "plugin_utils/rollback.py",
         "plugin_utils/secrets.py",
+        "plugin_utils/selection.py",
         "plugin_utils/sites.py",
         "plugin_utils/topology.py",
     ],
@@ -379,7 +383,7 @@ def test_every_name_of_the_collection_is_that_of_a_playbook_or_role(name):
 def test_every_role_and_every_tier_playbook_is_named():
     named = set(re.findall(r"\bntier\.django\.(\w+)", README))
     assert {path.name for path in (ROOT / "roles").iterdir()} <= named
-    assert {"plan", "site", "status", "diagram", *topology.TIERS} <= named
+    assert {"plan", "site", "release", "release_command", "status", "diagram", *topology.TIERS} <= named
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -393,6 +397,7 @@ def test_every_make_target_exists(name):
 def test_variables_of_roles_are_spelt_as_the_roles_do(name):
     known = {*PUBLIC, *re.findall(r"^\| `(\w+)`", PAGES["docs/variables.md"], flags=re.MULTILINE)}
     known |= set(itertools.chain(sites.SITE_KEYS, sites.DATABASE_KEYS, ROLES, ["host_vars", "database_password"]))
+    known |= {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
     roles = "|".join(sorted(path.name for path in (ROOT / "roles").iterdir()))
     assert set(re.findall(rf"(?<![/\w.])(?:{roles})_\w+", PAGES[name])) <= known
 

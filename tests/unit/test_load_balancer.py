@@ -128,10 +128,10 @@ def test_each_site_is_checked_on_each_host_by_a_name_and_path_of_its_own():
         assert check in lines
         assert "http-check expect status 200" in lines
         assert [line for line in lines if line.startswith("server ")] == [
-            "server web1 10.0.0.11:80",
-            "server web2 [fd00::12]:8080",
+            "server web1 10.0.0.11:80 tcp-ut 6s",
+            "server web2 [fd00::12]:8080 tcp-ut 6s",
         ]
-    assert "server media1 media1.internal:80" in section(text, "backend media")
+    assert "server media1 media1.internal:80 tcp-ut 6s" in section(text, "backend media")
 
 
 def test_nobody_outside_reads_a_health_page():

@@ -203,6 +203,26 @@ def all_runs():
                 "inventory/group_vars/ntier_secrets.yml": SECRETS,
             },
         ),
+        "release": Run(
+            [{"import_playbook": "ntier.django.preflight", "vars": {"ntier_releases": True}}],
+            tiers(ONE_BOX),
+            {
+                "inventory/group_vars/all.yml": {
+                    "ntier_sites": [good_site()],
+                    "release_hooks": [{"when": "later", "command": "manage.py 'x", "site": "blob"}],
+                }
+            },
+            ("-e", "release_version=v1.2"),
+        ),
+        "command": Run(
+            [{"import_playbook": "ntier.django.release_command"}],
+            tiers(ONE_BOX),
+            {
+                "inventory/group_vars/all.yml": {
+                    "ntier_sites": [good_site(), {**good_site(), "name": "polls", "domains": ["polls.example.com"]}]
+                }
+            },
+        ),
         "faults without secrets": Run(
             PREFLIGHT,
             tiers(ONE_BOX),
@@ -259,6 +279,16 @@ def runs(tmp_path_factory):
 
 
 FAULTS = {
+    "release": [
+        "inventory/group_vars/all.yml:9: variable release_hooks: is ",
+        "variable release_version, site blog: its source is a folder, ../project, which has no versions. Leave release_version out",
+        "variable release_hooks, item 1: there is no site 'blob' in ntier_sites. Did you mean 'blog'?",
+        'variable release_hooks, item 1: the command "manage.py \'x" has a quote without its second one. Close it.',
+    ],
+    "command": [
+        "variable site: is missing, and there are the sites blog and polls. Name the one that is meant with -e site=NAME.",
+        "variable command: is missing, or no text. Write it as in -e 'command=\"clearsessions --verbosity 2\"'.",
+    ],
     "inventory": [
         "inventory/group_vars/all.yml:6: variable web_port: is 'http', a text. It has to be a whole number.",
         "inventory/group_vars/all.yml:8: variable ntier_memory_mb: is '2 GB', a text. It has to be a whole number.",

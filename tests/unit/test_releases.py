@@ -207,7 +207,10 @@ def test_git_is_asked_for_branches_and_annotated_tags(tmp_path):
     assert release_state.ask_git({**source, "version": "v1"}, None) == (one, None)
     assert release_state.ask_git({**source, "version": "main"}, None) == (git("rev-parse", "HEAD"), None)
     assert release_state.ask_git({**source, "version": "HEAD"}, None) == (git("rev-parse", "HEAD"), None)
-    assert release_state.ask_git({**source, "version": "v2"}, None) == (None, "it has no branch, tag or commit 'v2'")
+    assert release_state.ask_git({**source, "version": "v2"}, None) == (
+        None,
+        "it has no branch, tag or commit 'v2'. Correct the version, or push it.",
+    )
     commit, error = release_state.ask_git({"location": str(tmp_path / "nowhere"), "version": "main"}, None)
     assert commit is None
     assert "nowhere" in error
@@ -308,7 +311,7 @@ def test_a_source_without_an_answer_fails_the_run_but_not_check_mode(state_modul
         assert found["sites"][0]["revision"] == "unknown"
     else:
         assert found["msg"].startswith(
-            "site blog: its source https://git.example.com/blog.git can't be fetched: git is"
+            "Site blog: its source https://git.example.com/blog.git can't be fetched: git is"
         )
         assert found["msg"].endswith("\nThe running releases stay live.")
 

@@ -959,6 +959,17 @@ def test_a_command_runs_in_the_environment_of_its_release(manage, options, relea
     assert environment["HOME"] == "/var/lib/django/blog"
 
 
+def test_a_program_of_the_release_runs_in_its_environment(manage):
+    """It is the release that is live as it starts, by its own name: it keeps to it when another one goes live."""
+    folder = manage.home / "blog/releases/2"
+    (folder / "venv/bin/celery").touch(mode=0o755)
+    program, command, environment = manage.run("--program", "blog", "celery", "-A", "polls", "--release", "x", "worker")
+    assert program == f"{folder}/venv/bin/celery"
+    assert command == [program, "-A", "polls", "--release", "x", "worker"]
+    assert environment["NTIER_RELEASE"] == str(folder)
+    assert environment["GREETING"] == "new"
+
+
 def test_a_command_has_the_sites_variables_and_few_of_the_callers(manage, monkeypatch):
     for name, value in {"LANG": "C", "TERM": "vt100", "SECRET": "x", "DJANGO_SUPERUSER_PASSWORD": "pw"}.items():
         monkeypatch.setenv(name, value)
@@ -975,12 +986,26 @@ def test_a_command_has_the_sites_variables_and_few_of_the_callers(manage, monkey
         (("shop", "check"), "there is no site shop on this host; there are: blog"),
         (("media", "check"), "there is no site media on this host; there are: blog"),
         (("--release", "3", "blog", "check"), "site blog has no release 3 on this host"),
+        (("--program", "blog", "celery"), "site blog has no program 'celery' in "),
+        (("--program", "blog", "../python"), "site blog has no program '../python' in "),
+        (("--program", "blog", ".."), "site blog has no program '..' in "),
+        (("--program", "blog"), "which program?"),
     ],
 )
 def test_what_is_not_there_is_named(manage, capsys, arguments, message):
     with pytest.raises(SystemExit):
         manage.run(*arguments)
     assert message in capsys.readouterr().err
+
+
+def test_a_program_is_that_of_the_releases_environment(manage, monkeypatch):
+    own = manage.home / "blog/releases/1/venv/bin/celery"
+    own.touch(mode=0o755)
+    monkeypatch.setenv("PATH", "/usr/bin")
+    program, command, environment = manage.run("--release", "1", "--program", "blog", "celery", "--version")
+    assert (program, command) == (str(own), [str(own), "--version"])
+    assert environment["PATH"] == f"{own.parent}:/usr/bin"
+    assert environment["GREETING"] == "old"
 
 
 @pytest.mark.parametrize("missing", ["environment", "venv/bin/python"])

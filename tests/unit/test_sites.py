@@ -52,6 +52,7 @@ def test_a_site_needs_four_keys_and_has_defaults_for_the_others():
             "threads": 0,
             "anonymous_cache_seconds": 0,
             "page_cache_seconds": 0,
+            "processes": [],
             "hashed_static": True,
             "media_domain": "",
             "certificate": {},

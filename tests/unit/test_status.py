@@ -4,7 +4,7 @@ import pytest
 from clusters import FIGURE_4, ONE_BOX, ROOT, SHIPPED, a_site, build, shipped
 from test_preflight import Run, tiers
 
-from ansible_collections.ntier.django.plugins.action.status import _health
+from ansible_collections.ntier.django.plugins.action.status import _health, _units
 from ansible_collections.ntier.django.plugins.plugin_utils.status import render
 
 MB = 2**20
@@ -119,6 +119,63 @@ def test_the_answer_of_a_health_page(item, answer):
     assert _health(item) == {"answer": WELL if answer is None else answer}
 
 
+# --- background work ----------------------------------------------------------------------------------------------
+
+PROCESSES = [
+    {"name": "worker", "command": "celery -A blog worker", "count": 2},
+    {"name": "clear", "command": "manage.py clearsessions", "schedule": "daily"},
+]
+#: What systemctl lists when all is well.
+LISTED = """\
+django-blog-clear.service    loaded inactive   dead         Django site blog: clear
+django-blog-worker@1.service loaded active     running      Django site blog: worker 1
+django-blog-worker@2.service loaded active     running      Django site blog: worker 2
+django-blog-clear.timer      loaded active     waiting      Django site blog: when clear runs
+"""
+
+
+def work_of(listed, groups=None, **more):
+    """Return the lines about background work."""
+    cluster = build(groups or ONE_BOX, sites=[a_site(processes=PROCESSES)])
+    units = {host: _units(text.splitlines()) for host, text in {"box1": listed, **more}.items()}
+    lines = render(cluster, health_of(cluster), {}, units)
+    return lines[lines.index("  Background work") + 1 :]
+
+
+def test_background_work_that_runs_is_said_to():
+    assert work_of(LISTED) == ["    clear   box1  daily", "    worker  box1  2 of 2 running"]
+
+
+def test_a_timer_whose_command_runs_right_now_is_well():
+    assert work_of(LISTED.replace("waiting", "running"))[0] == "    clear   box1  daily"
+
+
+def test_what_does_not_run_is_named():
+    listed = LISTED.replace("active     running      Django site blog: worker 2", "activating auto-restart Django site")
+    listed = listed.replace("inactive   dead", "failed failed")
+    assert work_of(listed) == [
+        "    clear   box1  daily; the last run failed: journalctl -u django-blog-clear.service",
+        "    worker  box1  1 of 2 running; django-blog-worker@2.service is activating (auto-restart)",
+    ]
+    assert work_of("") == [
+        "    clear   box1  daily; django-blog-clear.timer is not there",
+        "    worker  box1  0 of 2 running; django-blog-worker@1.service is not there; django-blog-worker@2.service is not there",
+    ]
+
+
+def test_a_host_is_asked_for_what_it_shall_run():
+    web2 = "".join(line for line in LISTED.splitlines(keepends=True) if "worker" in line)
+    assert work_of(LISTED, FIGURE_4, web2=web2) == [
+        "    clear   web1  not asked",
+        "    worker  web1  not asked",
+        "    worker  web2  2 of 2 running",
+    ]
+
+
+def test_a_site_without_background_work_has_no_line_about_it():
+    assert "  Background work" not in render(build(), {}, {}, {"box1": {}})
+
+
 # --- a run --------------------------------------------------------------------------------------------------------
 
 #: What the hosts would have answered.
@@ -135,6 +192,7 @@ ANSWERS = {
             {"__ntier_site": {"name": "shop"}, "stat": {"exists": False}},
         ]
     },
+    "__ntier_units": {"stdout_lines": LISTED.splitlines()},
     "__ntier_databases": {
         "query_result": [
             {"name": "blog", "size": 300 * MB, "memory": 900 * MB},
@@ -151,17 +209,24 @@ def test_the_answers_of_the_hosts_reach_the_person(tmp_path):
         "vars_files": [str(ROOT / "playbooks/group_vars/all.yml")],
         "tasks": [{"ansible.builtin.set_fact": ANSWERS}, {"ntier.django.status": None, "run_once": True}],
     }
-    run = Run([play], tiers(ONE_BOX), {"inventory/group_vars/all.yml": {"ntier_sites": [a_site(), a_site("shop")]}})
+    run = Run(
+        [play],
+        tiers(ONE_BOX),
+        {"inventory/group_vars/all.yml": {"ntier_sites": [a_site(processes=PROCESSES), a_site("shop")]}},
+    )
     run.start(tmp_path)
     run.finish()
     assert run.code == 0, run.text
     lines = [line.rstrip() for line in run.text.splitlines()]
     first = lines.index("Figure 20-1: one box")
-    assert lines[first : first + 12] == [
+    assert lines[first : first + 15] == [
         "Figure 20-1: one box",
         "",
         "Site blog  http://blog.example.com/",
         f"  box1  release 7-abc  {WELL_SAID}",
+        "  Background work",
+        "    clear   box1  daily",
+        "    worker  box1  2 of 2 running",
         "",
         "Site shop  http://shop.example.com/",
         "  box1  no live release  Request failed: refused",

@@ -104,6 +104,11 @@ def test_a_sites_user_has_one_number_on_every_host():
         assert wired(cluster, host)["users"] == [{"name": "blog", "uid": 22531}, {"name": "shop", "uid": 24711}]
 
 
+def test_a_release_asks_every_balancer_and_on_one_box_nobody():
+    assert wired(build())["release_balancers"] == []
+    assert wired(build(MIXED), "web2")["release_balancers"] == ["lb1", "lb2"]
+
+
 def test_without_sizes_the_roles_own_figures_hold():
     wiring = wired(build())
     assert (wiring["web_sites"][0]["workers"], wiring["web_sites"][0]["threads"]) == (2, 4)

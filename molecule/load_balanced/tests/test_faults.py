@@ -83,7 +83,7 @@ def test_an_app_server_that_stops_takes_one_site_off_one_host(cluster, visitors,
 
 
 def test_a_web_host_that_loses_its_power_comes_back_by_itself(cluster, docker, visitors, servers, visit):
-    """Requests go to the other one, and most of those that were on their way are sent again."""
+    """Requests go to the other one, and those that were on their way are sent again."""
     cluster["box1"].check_output("sync")  # what Ansible wrote a moment ago is another matter
     try:
         with visitors(seconds=90) as report:
@@ -95,9 +95,8 @@ def test_a_web_host_that_loses_its_power_comes_back_by_itself(cluster, docker, v
             time.sleep(3)
     finally:
         docker("start", "box1")
-    # What was on its way at that moment may be lost, one request of each visitor; whatever comes after it is answered.
-    assert len(report["failed"]) <= 4, told(report)
-    assert all(when < 10 for _what, _took, when in report["failed"]), told(report)
+    assert not report["failed"], told(report)
+    assert report["slowest"] < 20, report["slowest"]
     assert sum(report["answers"].values()) > 50, told(report)
     until(lambda: "box1" in visit().get("/").text.split('id="web-host">')[1][:10], 30, "no visitor gets to the host")
 

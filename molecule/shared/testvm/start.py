@@ -24,6 +24,7 @@ import uuid
 from pathlib import Path
 
 KERNEL = "/boot/linux"
+REMINDER = "/usr/local/sbin/testvm-remind"
 DISK = Path("/var/lib/testvm/disk")
 DISK_SIZE = "16G"  # it takes as much room as the guest fills
 CACHE = Path("/var/cache/testhost-apt")
@@ -148,6 +149,7 @@ class Guest:
             text=True,
             errors="replace",
         )
+        subprocess.Popen([REMINDER, str(self.process.pid)])  # it ends with the guest
         for line in self.process.stdout or ():
             print(line, end="", flush=True)
             again = next((value for text, value in ENDS.items() if text in line), again)

@@ -1,0 +1,235 @@
+"""Releases under constant requests, one after the other: what visitors see of them, and what a person is told.
+
+One story, in this order. Nobody may notice anything of it; the last test counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import WEB, until
+
+
+def release(version: str) -> list[str]:
+    """Return the options that ask for a version."""
+    return ["-e", f"release_version={version}"]
+
+
+def seen_since(report: dict, seconds: float) -> list[tuple[str, str]]:
+    """Return which host began to answer with which version after a moment, in this order."""
+    return [(host, version) for when, host, version in report["seen"] if when > seconds]
+
+
+def test_v1_is_live(unnoticed, live):
+    """Both hosts answer, with the same release."""
+    assert {version for _release, version in live().values()} == {"v1"}
+    report = unnoticed.until(lambda report: set(report["hosts"]) == set(WEB), "one host has no visitors")
+    assert set(report["versions"]) == {"v1"}
+
+
+def test_a_release_goes_live_host_by_host(unnoticed, play, live, cluster):
+    """With a migration, another page and another style sheet: first on one host, then on the other, and never in a mixture."""
+    start = unnoticed.report()["seconds"]
+    done = play("release", *release("v2"))
+    assert done.code == 0, done.output
+    assert {version for _release, version in live().values()} == {"v2"}
+    report = unnoticed.until(lambda report: len(seen_since(report, start)) >= 2, "not both hosts answer with v2")
+    assert seen_since(report, start) == [("web1", "v2"), ("web2", "v2")]
+    migrations = cluster["web1"].check_output("ntier-manage guestbook showmigrations entries")
+    assert "[X] 0002_mood" in migrations
+
+
+def test_a_release_that_is_live_is_not_made_again(unnoticed, play, live, releases):
+    """The second run changes nothing at all."""
+    before, kept = live(), releases()
+    done = play("release", *release("v2"))
+    assert done.code == 0, done.output
+    assert set(done.changed().values()) == {0}, done.output
+    assert live() == before
+    assert releases() == kept
+
+
+# Version → the host and the step that are named, and the program's own words.
+BROKEN = {
+    "v3": ("web1", "check the project failed", "the settings of v3 raise"),
+    "v4": ("web1", "guestbook.example.com/", "the page of v4 breaks"),
+    "v5": ("web1", "migrate failed", "division by zero"),
+    "v6": ("web1", "RemoveField", "release_allow_breaking_migrations"),
+    "v7": ("web1", "failed", "asgiref"),
+    "v8": ("web1", "failed", "the crooked package says no"),
+    "v9": ("web1", "guestbook.example.com/", "400"),
+}
+
+
+@pytest.mark.parametrize("version", BROKEN)
+def test_a_broken_release_stays_out(unnoticed, play, live, releases, version):
+    """Not one visitor sees it, v2 is live on both hosts, nothing of it is left, and the message says what, where and why."""
+    before, kept = live(), releases()
+    done = play("release", *release(version))
+    assert done.code != 0, done.output
+    for words in BROKEN[version]:
+        assert words in done.words, done.output
+    assert f"Release {before['web1'][0]} stays live" in done.words, done.output
+    assert live() == before
+    assert releases() == kept
+    assert version not in unnoticed.report()["versions"]
+
+
+# Options → words of the message.
+REFUSED = {
+    "version": (["-e", "release_version=v99"], ["no branch, tag or commit 'v99'", "stay live"]),
+    "site": (["-e", "site=gestbook"], ["gestbook", "guestbook"]),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_not_there_is_refused(unnoticed, play, live, releases, what):
+    """A misspelt version or site changes nothing anywhere."""
+    options, words = REFUSED[what]
+    before, kept = live(), releases()
+    done = play("release", *options)
+    assert done.code != 0, done.output
+    for word in words:
+        assert word in done.words, done.output
+    assert set(done.changed().values()) <= {0}, done.output
+    assert live() == before
+    assert releases() == kept
+
+
+def test_a_repository_that_does_not_answer(unnoticed, play, live, releases, cluster):
+    """Is told with its address, and nothing is changed."""
+    before, kept = live(), releases()
+    cluster["lb1"].check_output("systemctl stop test-git")
+    try:
+        done = play("release", *release("v1"))
+    finally:
+        cluster["lb1"].check_output("systemctl start test-git")
+    assert done.code != 0, done.output
+    assert "git://" in done.words
+    assert "can't be fetched" in done.words
+    assert live() == before
+    assert releases() == kept
+
+
+def test_an_interrupted_release_is_finished_by_the_next(unnoticed, play, live, servers):
+    """Somebody pulls the controller's plug while the first host is drained: the other one answers, and the next run finishes."""
+    seen = []
+
+    def pull_the_plug(process: subprocess.Popen) -> None:
+        until(lambda: servers()["web1"] != "UP", 300, "web1 is not drained", pause=0.1)
+        seen.append(servers())
+        os.killpg(process.pid, signal.SIGKILL)
+
+    done = play("release", *release("v1"), during=pull_the_plug)
+    assert done.code == -signal.SIGKILL, done.output
+    assert seen[0]["web2"] == "UP"
+    time.sleep(5)
+    assert servers()["web2"] == "UP"
+    done = play("release", *release("v1"))
+    assert done.code == 0, done.output
+    assert {version for _release, version in live().values()} == {"v1"}
+
+
+CUT = """
+for attempt in $(seq 900); do
+    ls /srv/guestbook/releases | grep -qvxF "$(cat /run/known)" && break
+    sleep 0.3
+done
+systemctl stop ssh
+pkill -KILL sshd
+sleep 20
+systemctl start ssh
+"""
+
+
+def test_a_host_that_is_cut_off_in_the_middle(unnoticed, play, live, cluster):
+    """While the release is brought to it, Ansible loses its way to one host: nothing goes live anywhere, and the next run does all."""
+    before, web2 = live(), cluster["web2"]
+    web2.check_output("ls /srv/guestbook/releases > /run/known")
+    web2.check_output("systemd-run --quiet --unit=cut sh -c %s", CUT)
+    try:
+        done = play("release", *release("v2"))
+    finally:
+        until(
+            lambda: web2.run("systemctl is-active cut").stdout.strip() != "active",
+            60,
+            "web2 does not come back",
+            pause=3,
+        )
+    assert done.code != 0, done.output
+    assert "web2" in done.output.split("PLAY RECAP")[0], done.output
+    assert live() == before
+    done = play("release", *release("v2"))
+    assert done.code == 0, done.output
+    assert {version for _release, version in live().values()} == {"v2"}
+
+
+def test_a_rollback_says_which_migrations_lie_between(unnoticed, play, live, releases):
+    """v1 can live with the columns that came since, and nobody has said what shall become of them: nothing is touched."""
+    before, kept = live(), releases()
+    done = play("rollback")
+    assert done.code != 0, done.output
+    assert "Nothing has been rolled back." in done.words, done.output
+    assert "entries.0002_mood" in done.words, done.output
+    assert "rollback_migrations" in done.words, done.output
+    assert set(done.changed().values()) == {0}, done.output
+    assert live() == before
+    assert releases() == kept
+
+
+def test_a_rollback_takes_seconds(unnoticed, play, live, releases):
+    """Without building anything, v1 is live again, host by host."""
+    kept = releases()
+    start = unnoticed.report()["seconds"]
+    done = play("rollback", "-e", "rollback_migrations=keep")
+    assert done.code == 0, done.output
+    assert {version for _release, version in live().values()} == {"v1"}
+    assert releases() == kept
+    report = unnoticed.until(lambda report: len(seen_since(report, start)) >= 2, "not both hosts answer with v1")
+    assert seen_since(report, start) == [("web1", "v1"), ("web2", "v1")]
+
+
+def test_a_rollback_to_a_named_release(unnoticed, play, live, releases, cluster):
+    """The way back to v2, by its name; a name that no host has is refused, with the names that there are."""
+    before = live()
+    done = play("rollback", "-e", "rollback_to=20200101T000000-nowhere")
+    assert done.code != 0, done.output
+    assert "20200101T000000-nowhere is not on" in done.words, done.output
+    assert live() == before
+    files = cluster["web1"].check_output("grep -l v2 /srv/guestbook/releases/*/project/guestbook/version.py").split()
+    v2 = files[-1].split("/")[4]
+    done = play("rollback", "-e", f"rollback_to={v2}", "-e", "rollback_migrations=keep")
+    assert done.code == 0, done.output
+    assert set(live().values()) == {(v2, "v2")}
+
+
+def test_nobody_has_noticed(visitors, cluster):
+    """Over all of it: no request failed, each was answered, and what was accepted is in the database once."""
+    report = visitors.stop()
+    slowest = ", ".join(f"{kind} {seconds} s at {when}" for kind, (seconds, when) in sorted(report["slowest"].items()))
+    told = f"{report['failed']} failed of {report['sent']} requests in {report['seconds']:.0f} s; slowest: {slowest}"
+    print(
+        f"\n{told}\n{report['answers']} {report['protocols']} {report['versions']} {report['hosts']}", file=sys.stderr
+    )
+    assert report["ended"] == "stop"
+    assert report["failed"] == 0, f"{told}: {report['failures'][:10]}"
+    assert report["answered"] == report["sent"]
+    assert sum(sum(kinds.values()) for kinds in report["answers"].values()) == report["sent"]
+    assert report["sent"] > 1000
+    assert set(report["protocols"]) == {"HTTP/1.1", "HTTP/2"}
+    assert set(report["versions"]) == {"v1", "v2"}
+    assert min(report["hosts"].values()) > 100
+    rows = (
+        "import json; from entries.models import Entry; "
+        f"found = Entry.objects.filter(message__startswith='{visitors.word}'); "
+        "print(json.dumps(list(found.values_list('message', 'picture'))))"
+    )
+    kept = json.loads(cluster["web1"].check_output("ntier-manage guestbook shell -c %s | tail -1", rows))
+    assert sorted(text for text, picture in kept if not picture) == sorted(report["written"])
+    assert sorted(text for text, picture in kept if picture) == sorted(report["uploaded"])

@@ -1,0 +1,140 @@
+# Copyright: (c) 2026, ntier.django maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The web hosts take turns in bringing releases live. What has to go back when one of them fails, and what to say then. Pure functions.
+
+A turn's entry is a dictionary with C(name) of the site, C(release) that shall be live, and C(live), the one that was, or None.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from .faults import listed
+
+#: What programs say when something fails that has a remedy, and the remedy.
+ADVICE = (
+    (
+        r"No space left on device|Disk quota exceeded",
+        "The disk is full. Make room on it; release_keep says how many releases stay",
+    ),
+    (
+        r"(?i)Invalid HTTP_HOST header|ALLOWED_HOSTS|Status code was 400",
+        "The site refuses its own host name. Have ALLOWED_HOSTS name its domains",
+    ),
+    (r"No solution found when resolving", "Correct the requirements, or give the site another python"),
+    (
+        r"Failed to build|Failed building wheel|error: command '?\S*(gcc|cc|g\+\+)'? failed|\bPython\.h\b|pg_config",
+        "Name the compiler and the headers that the package needs in release_system_packages",
+    ),
+    (r"No module named|ImproperlyConfigured", "Correct settings, requirements or environment of the site"),
+    (r"failed to look up user", "Run ntier.django.site first: the site is new on this host"),
+)
+Entry = t.Mapping[str, t.Any]
+
+
+def to_switch_back(
+    hosts: t.Sequence[str], switched: t.Mapping[str, t.Sequence[Entry]], host: str, todo: t.Sequence[Entry], site: str
+) -> list[dict[str, t.Any]]:
+    """Return what this run has brought live and is not live on every host, now that *host* has failed.
+
+    :arg hosts: the hosts of the run in the order of their turns.
+    :arg switched: host → what has gone live there in this run.
+    :arg todo: what had to go live on *host*.
+    :arg site: the site that failed; empty when it was none alone, such as a balancer.
+    :return: C(host) and C(sites) (entries): this host first, then the latest one before it.
+    """
+    kept: set[str] = set()
+    if site and host == hosts[-1]:
+        done = {entry["name"] for entry in switched.get(host, [])}
+        failed = {entry["name"] for entry in todo} - done
+        kept = {entry["name"] for entries in switched.values() for entry in entries} - failed
+    result = []
+    for name in reversed(hosts[: hosts.index(host) + 1]):
+        sites = [
+            {key: entry[key] for key in ("name", "release", "live")}
+            for entry in switched.get(name, [])
+            if entry["name"] not in kept
+        ]
+        if sites:
+            result.append({"host": name, "sites": sites})
+    return result
+
+
+def told(
+    failure: t.Mapping[str, t.Any],
+    host: str,
+    hosts: t.Sequence[str],
+    todos: t.Mapping[str, t.Sequence[Entry]],
+    switched: t.Mapping[str, t.Sequence[Entry]],
+    back: t.Sequence[t.Mapping[str, t.Any]],
+    stuck: t.Mapping[str, str],
+) -> str:
+    """Return what a user reads when a host fails in its turn.
+
+    :arg failure: C(site) (empty when it was none alone), C(step), C(reason) (lines of a program), C(gone), whether the host
+        can't be reached, C(balanced), whether there are balancers.
+    :arg todos: host → entries that had to go live there; a host that has a release already has no entry for it.
+    :arg back: the value of L(to_switch_back).
+    :arg stuck: host → why it could not be switched back.
+    """
+    where = f"Site {failure['site']} on host {host}" if failure["site"] else f"Host {host}"
+    lines = [f"{where}: {failure['step']} failed."]
+    lines += [f"  {line}".rstrip() for line in str(failure["reason"]).splitlines() if line.strip()]
+    reverted = {(entry["host"], site["name"]) for entry in back for site in entry["sites"]}
+    unknown = [*stuck, *([host] if failure.get("gone") and host not in stuck else [])]
+    entries = {entry["name"]: entry for name in reversed(hosts) for entry in todos.get(name, [])}
+    for name in sorted(entries, key=lambda name: (name != failure["site"], name)):
+        by_release: dict[str | None, list[str]] = {}
+        for member in hosts:
+            own = next((entry for entry in todos.get(member, []) if entry["name"] == name), None)
+            new = any(entry["name"] == name for entry in switched.get(member, [])) and (member, name) not in reverted
+            if member not in unknown:
+                live = own["live"] if own and not new else entries[name]["release"]
+                by_release.setdefault(live, []).append(member)
+        lines += _lived(name, by_release, len(hosts), failure["site"], entries[name]["release"])
+    went = [entry["host"] for entry in back if entry["host"] != host and entry["host"] not in stuck]
+    if went:
+        lines.append(f"{listed(reversed(went))} had the new release already, and went back.")
+    for name, reason in stuck.items():
+        lines.append(f"{name} could not be switched back: {reason}")
+    if unknown:
+        them = "it" if len(unknown) == 1 else "them"
+        lines.append(f"What is live on {listed(unknown)} is not certain. Mend {them}, and release again.")
+    if failure.get("gone") and failure.get("balanced"):
+        lines.append(f"Until then the balancers send {host} no visitors.")
+    return "\n".join(lines)
+
+
+def reason(result: t.Mapping[str, t.Any], count: int = 20) -> str:
+    """Return why a task failed: the last lines of its program, else its message; of a loop, those of the items that failed.
+
+    A remedy follows where the program's words name a fault that has one.
+
+    :arg result: the result of the task.
+    """
+    lines: list[str] = []
+    everything = ""
+    for item in [entry for entry in result.get("results") or [] if entry.get("failed")] or [result]:
+        command = item.get("cmd") if "results" in result else None
+        lines += [" ".join(command) if isinstance(command, (list, tuple)) else str(command)] if command else []
+        output = "\n".join(text for text in (str(item.get(key) or "").strip() for key in ("stderr", "stdout")) if text)
+        said = [line for line in (output or str(item.get("msg") or "")).splitlines() if line.strip()]
+        lines += said[-count:]
+        everything += output or str(item.get("msg") or "")
+    remedy = next((sentence for symptom, sentence in ADVICE if re.search(symptom, everything)), None)
+    return "\n".join([*lines, *([f"{remedy}."] if remedy else [])])
+
+
+def _lived(name: str, by_release: t.Mapping[str | None, t.Sequence[str]], count: int, failed: str, new: str) -> list[str]:  # fmt: skip
+    """Return for one site which release is live on which hosts, in a sentence each."""
+    lines = []
+    for release, members in by_release.items():
+        site = "" if name == failed else f"Site {name}: "
+        place = "" if count == 1 else f" on {listed(members)}"
+        if release is None:
+            lines.append(f"{site or 'The site '}{'it ' if site else ''}has no live release yet{place}.")
+        else:
+            word = "release" if site else "Release"
+            lines.append(f"{site}{word} {release} {'is' if release == new else 'stays'} live{place}.")
+    return lines

@@ -1,0 +1,294 @@
+"""The web hosts take turns: what goes back when one of them fails, and what its user reads. And the tasks that do it."""
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from clusters import ROOT
+from rendering import variables_of
+
+from ansible_collections.ntier.django.plugins.filter import turns as filters
+from ansible_collections.ntier.django.plugins.plugin_utils.turns import reason, to_switch_back, told
+
+HOSTS = ("web1", "web2", "web3")
+OLD, NEW = "20260101T120000-old", "20260102T120000-new"
+
+
+def entry(name="polls", live=OLD):
+    return {"name": name, "release": NEW, "live": live, "present": True}
+
+
+def back(host, switched, todo=None, site="polls", hosts=HOSTS):
+    """Return host → names of the sites that go back there, in their order."""
+    found = to_switch_back(hosts, switched, host, todo or [entry()], site)
+    return {turn["host"]: [site["name"] for site in turn["sites"]] for turn in found}
+
+
+# --- what goes back -----------------------------------------------------------------------------------------------
+
+
+def test_when_the_first_host_fails_nothing_goes_back():
+    assert back("web1", {"web1": []}) == {}
+
+
+@pytest.mark.parametrize("site", ["polls", ""])
+def test_when_a_later_host_fails_those_before_it_go_back_the_latest_first(site):
+    switched = {"web1": [entry()], "web2": [entry()]}
+    found = back("web3", switched, site=site)
+    assert list(found.items()) == [("web2", ["polls"]), ("web1", ["polls"])]
+
+
+def test_what_an_earlier_run_has_brought_live_stays():
+    assert back("web2", {"web1": []}) == {}
+
+
+def test_a_site_that_went_live_on_the_host_before_another_failed_goes_back_first():
+    both = [entry("blog"), entry("polls")]
+    switched = {"web1": both, "web2": [entry("blog")]}
+    found = back("web2", switched, both)
+    assert list(found.items()) == [("web2", ["blog"]), ("web1", ["blog", "polls"])]
+
+
+def test_a_site_that_is_live_on_every_host_stays():
+    both = [entry("blog"), entry("polls")]
+    switched = {"web1": both, "web2": both, "web3": [entry("blog")]}
+    assert back("web3", switched, both) == {"web2": ["polls"], "web1": ["polls"]}
+
+
+def test_on_one_box_the_sites_before_the_one_that_failed_stay():
+    both = [entry("blog"), entry("polls")]
+    assert back("box1", {"box1": [entry("blog")]}, both, hosts=["box1"]) == {}
+
+
+def test_a_host_that_no_balancer_finds_up_takes_all_sites_back():
+    both = [entry("blog"), entry("polls")]
+    assert back("web2", {"web1": both, "web2": both}, both, "", HOSTS[:2]) == {"web2": ["blog", "polls"], "web1": ["blog", "polls"]}  # fmt: skip
+
+
+# --- what is said -------------------------------------------------------------------------------------------------
+
+FAILURE = {"site": "polls", "step": "answer to the first visitor", "reason": "line 1\n\nline 2", "gone": False}
+
+
+def text(host, switched, stuck=None, hosts=HOSTS, todos=None, **failure):
+    """Return the lines of the message when a host fails."""
+    todos = todos or {name: [entry()] for name in hosts}
+    failure = {**FAILURE, **failure}
+    reverted = to_switch_back(hosts, switched, host, todos[host], failure["site"])
+    return told(failure, host, hosts, todos, switched, reverted, stuck or {}).splitlines()
+
+
+def test_one_box_says_site_host_step_reason_and_what_stays_live():
+    assert text("box1", {}, hosts=["box1"]) == [
+        "Site polls on host box1: answer to the first visitor failed.",
+        "  line 1",
+        "  line 2",
+        f"Release {OLD} stays live.",
+    ]
+
+
+def test_several_hosts_say_what_is_live_on_all_of_them():
+    lines = text("web2", {"web1": [entry()]})
+    assert lines[3:] == [
+        f"Release {OLD} stays live on web1, web2 and web3.",
+        "web1 had the new release already, and went back.",
+    ]
+
+
+def test_a_first_release_that_fails_leaves_none_live():
+    todos = {"box1": [entry(live=None)]}
+    assert text("box1", {}, hosts=["box1"], todos=todos)[-1] == "The site has no live release yet."
+
+
+def test_a_fault_of_no_site_alone_names_the_host_and_every_site():
+    todos = {name: [entry("polls"), entry("blog")] for name in HOSTS}
+    lines = text("web1", {}, todos=todos, site="", step="reach every balancer", reason="lb2 is away")
+    assert lines == [
+        "Host web1: reach every balancer failed.",
+        "  lb2 is away",
+        f"Site blog: release {OLD} stays live on web1, web2 and web3.",
+        f"Site polls: release {OLD} stays live on web1, web2 and web3.",
+    ]
+
+
+def test_a_host_that_did_not_go_back_is_named_with_the_reason():
+    lines = text("web2", {"web1": [entry()]}, {"web1": "restart failed. no space left"})
+    assert lines[3:] == [
+        f"Release {OLD} stays live on web2 and web3.",
+        "web1 could not be switched back: restart failed. no space left",
+        "What is live on web1 is not certain. Mend it, and release again.",
+    ]
+
+
+def test_a_host_that_went_away_is_not_said_to_serve_anything():
+    assert text("web2", {"web1": [entry()]}, gone=True, balanced=True)[6:] == [
+        "Until then the balancers send web2 no visitors."
+    ]
+    lines = text("web2", {"web1": [entry()]}, gone=True)
+    assert lines[3:] == [
+        f"Release {OLD} stays live on web1 and web3.",
+        "web1 had the new release already, and went back.",
+        "What is live on web2 is not certain. Mend it, and release again.",
+    ]
+
+
+def test_a_host_that_had_the_release_from_an_earlier_run_is_said_to_have_it():
+    todos = {"web1": [], "web2": [entry()], "web3": [entry()]}
+    lines = text("web2", {"web1": []}, todos=todos)
+    assert lines[3:] == [f"Release {NEW} is live on web1.", f"Release {OLD} stays live on web2 and web3."]
+
+
+def test_another_site_that_is_live_everywhere_is_said_to_be():
+    both = [entry("polls"), entry("blog")]
+    lines = text("web2", {"web1": both, "web2": [entry("blog")]}, hosts=HOSTS[:2], todos=dict.fromkeys(HOSTS[:2], both))
+    assert lines[3:] == [
+        f"Release {OLD} stays live on web1 and web2.",
+        f"Site blog: release {NEW} is live on web1 and web2.",
+        "web1 had the new release already, and went back.",
+    ]
+
+
+def test_the_filters_read_what_the_hosts_have_registered():
+    hostvars = {
+        "web1": {"__release_due": [entry()], "__release_switched": [entry()]},
+        "web2": {"__release_due": [entry(live="other")]},
+        "web3": {},
+    }
+    reverted = filters.switched_back(HOSTS, hostvars, "web2", "polls")
+    assert reverted == [{"host": "web1", "sites": [{"name": "polls", "release": NEW, "live": OLD}]}]
+    said = filters.failure_text(FAILURE, "web2", HOSTS, hostvars, reverted, {})
+    assert (
+        f"Release {OLD} stays live on web1.\nRelease other stays live on web2.\nRelease {NEW} is live on web3." in said
+    )
+
+
+@pytest.mark.parametrize(
+    ("result", "lines"),
+    [
+        ({"msg": "no\n\n"}, ["no"]),
+        ({"msg": "non-zero return code", "stderr": "", "stdout": "why\n"}, ["why"]),
+        ({"msg": "x", "stderr": "error", "stdout": "output", "cmd": ["a", "b"]}, ["error", "output"]),
+        ({"stdout": "\n".join(map(str, range(30)))}, [str(number) for number in range(10, 30)]),
+        (
+            {"msg": "x", "results": [{"failed": False, "msg": "y"}, {"failed": True, "msg": "lb1 says no"}]},
+            ["lb1 says no"],
+        ),
+        ({"results": [{"failed": True, "cmd": ["a", "b"], "stderr": "why"}]}, ["a b", "why"]),
+        ({}, []),
+    ],
+)
+def test_the_reason_is_what_the_program_or_the_item_said(result, lines):
+    assert reason(result).splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("tar: a: Cannot write: No space left on device", "The disk is full. Make room on it; release_keep says how"),
+        ("Status code was 400 and not [200]: HTTP Error 400: Bad Request", "The site refuses its own host name."),
+        ("  x No solution found when resolving dependencies:", "Correct the requirements, or give the site another"),
+        ("ERROR: Failed to build 'psycopg2'", "Name the compiler and the headers that the package needs in"),
+        ("ModuleNotFoundError: No module named 'nowhere'", "Correct settings, requirements or environment of the site"),
+        ("chown failed: failed to look up user polls", "Run ntier.django.site first: the site is new on this host."),
+    ],
+)
+def test_a_fault_with_a_remedy_is_said_with_it(said, remedy):
+    assert reason({"stderr": said + "\n" * 3}).splitlines()[-1].startswith(remedy)
+    assert len(reason({"msg": "migrations say no"}).splitlines()) == 1
+
+
+def test_the_sites_that_went_live_are_named_once():
+    hostvars = {"web1": {"__release_switched": [entry()]}, "web2": {"__release_switched": [entry()]}, "web3": {}}
+    assert filters.switched_sites(HOSTS, hostvars) == [{"name": "polls", "release": NEW}]
+
+
+# --- the tasks ----------------------------------------------------------------------------------------------------
+
+
+def tasks(path):
+    return yaml.safe_load((ROOT / path).read_text())
+
+
+def test_a_turn_drains_then_switches_then_undrains_and_goes_back_on_failure():
+    (turn,) = tasks("roles/release/tasks/turn.yml")
+    files = [task.get("ansible.builtin.include_tasks") for task in turn["block"]]
+    assert files == [None, "drain.yml", "live.yml", "undrain.yml", "back.yml"]
+    # Else a host that goes away in its turn ends the run, and leaves the hosts before it as they are.
+    assert (turn["ignore_unreachable"], turn["any_errors_fatal"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("failure", "stuck", "expected"),
+    [
+        ({"site": "polls"}, {}, ["web1", "web2"]),  # web3 had it before the run
+        ({"site": "polls"}, {"web1": "it is away"}, ["web2"]),
+        ({"site": "polls", "gone": True}, {}, ["web1"]),
+        ({"site": ""}, {}, []),  # no site's own fault: it may go live in the next run
+        ({"site": "blog"}, {}, []),
+    ],
+)
+def test_what_failed_is_removed_from_every_host_that_got_it_and_does_not_run_it(failure, stuck, expected):
+    due = [{**entry(), "present": False}]
+    hostvars = {"web1": {"__release_due": due}, "web2": {"__release_due": due}, "web3": {"__release_due": [entry()]}}
+    variables = {**variables_of("release"), "hostvars": {**hostvars, "web4": {}}, "inventory_hostname": "web2"}
+    variables |= {"ansible_play_hosts_all": [*HOSTS, "web4"], "__release_failure": failure, "__release_stuck": stuck}
+    found = Templar(DataLoader(), variables).template(trust_as_template("{{ __release_copies }}"))
+    assert found == [{"host": host, "release": NEW} for host in expected]
+    (task,) = [task for task in tasks("roles/release/tasks/back.yml") if "ansible.builtin.file" in task]
+    assert (task["loop"], task["delegate_to"]) == ("{{ __release_copies }}", "{{ __release_copy.host }}")
+
+
+def test_what_can_not_be_built_or_installed_is_removed_from_every_host_that_gets_it():
+    new = {**entry(), "present": False}
+    hostvars = {
+        "web1": {"__release_state": {"build": [new]}, "__release_here": {"skipped": True}},
+        "web2": {"__release_here": {"install": [new]}},
+        "web3": {"__release_here": {"install": [entry(), {**new, "name": "blog"}]}},
+        "web4": {"__release_here": {"install": []}},
+    }
+    variables = {**variables_of("release"), "hostvars": hostvars, "ansible_play_hosts_all": list(hostvars)}
+    variables |= {"inventory_hostname": "web2", "release_leader": "web1", "__release_site": new}
+    # Not ansible_play_hosts: any_errors_fatal has taken the others out of it.
+    asked = trust_as_template("{{ __release_receivers }}")
+    assert Templar(DataLoader(), variables).template(asked) == ["web1", "web2"]
+    hostvars["web1"]["__release_state"]["build"] = []  # the leader has it live, and web2 is new
+    assert Templar(DataLoader(), variables).template(asked) == ["web2"]
+    (task,) = [task for task in tasks("roles/release/tasks/failed.yml") if "ansible.builtin.file" in task]
+    assert (task["loop"], task["delegate_to"]) == ("{{ __release_receivers }}", "{{ __release_receiver }}")
+
+
+def test_every_task_that_asks_a_balancer_or_switches_is_asked_whether_it_reached_its_host():
+    for name, register in (("drain", "__release_drained"), ("undrain", "__release_ready")):
+        block = tasks(f"roles/release/tasks/{name}.yml")[0]["block"]
+        assert block[0]["register"] == register
+        assert f"{register}.results" in block[1]["vars"]["__release_away"]
+    (switch,) = tasks("roles/release/tasks/switch.yml")
+    registered = [task["register"] for task in switch["block"][:-1]]
+    assert all(name in switch["vars"]["__release_away"] for name in registered)
+    assert "ansible.builtin.fail" in switch["block"][-1]
+
+
+def test_nothing_is_built_while_a_host_is_drained_and_hosts_take_turns():
+    prepare, turns, finish = tasks("playbooks/tier_release.yml")
+    assert [prepare["tasks"][0]["ansible.builtin.include_role"]["tasks_from"], "serial" in prepare] == [
+        "prepare",
+        False,
+    ]
+    assert [turns["tasks"][0]["ansible.builtin.include_role"]["tasks_from"], turns["serial"]] == ["activate", 1]
+    assert finish["tasks"][0]["ansible.builtin.include_role"]["tasks_from"] == "finish"
+    assert prepare["any_errors_fatal"] is turns["any_errors_fatal"] is finish["any_errors_fatal"] is True
+
+
+def test_hooks_run_after_the_check_and_before_migrations_that_are_not_refused():
+    names = [task["name"] for task in tasks("roles/release/tasks/check.yml")]
+    assert names[:2] == ["check | Check the project", "check | Migrate"]
+    names = [task["name"].removeprefix("migrate | ") for task in tasks("roles/release/tasks/migrate.yml")]
+    hooks = names.index("Run what comes before the migrations")
+    assert names.index("Keep the running release working") < hooks < names.index("Migrate")
+
+
+def test_site_and_release_share_one_implementation():
+    imports = [
+        play.get("import_playbook") for name in ("tier_web", "release") for play in tasks(f"playbooks/{name}.yml")
+    ]
+    assert imports == [None, "tier_release.yml", "preflight.yml", "tier_release.yml"]
