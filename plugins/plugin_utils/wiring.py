@@ -239,6 +239,7 @@ def _release_site(
         "health_url": root + site["health_path"],
         "health_host": own["host"],
         "health_socket": own["socket"],
+        "front_url": _front(site, topology) + site["health_path"],
         "runtime": runtime,
         "environment": site_environment(runtime, site["environment"]),
     }
@@ -261,8 +262,13 @@ def _own_place(site: t.Mapping[str, t.Any], topology: t.Mapping[str, t.Any]) -> 
     """Return a site's URL as its web host asks for it, and C(host), C(socket)."""
     domain = site["domains"][0].replace("*.", "www.")
     socket = f"/run/django/{site['name']}.sock" if app_server(topology) in HTTP_SOCKETS else ""
-    address = domain if socket else f"127.0.0.1:{topology['endpoints']['web'][0]['port']}"
-    return f"http://{address}{site['prefix']}", {"host": domain, "socket": socket}
+    root = f"http://{domain}{site['prefix']}" if socket else _front(site, topology)
+    return root, {"host": domain, "socket": socket}
+
+
+def _front(site: t.Mapping[str, t.Any], topology: t.Mapping[str, t.Any]) -> str:
+    """Return a site's URL at the web server of its own host."""
+    return f"http://127.0.0.1:{topology['endpoints']['web'][0]['port']}{site['prefix']}"
 
 
 def place(endpoint: t.Mapping[str, t.Any]) -> str:
