@@ -36,7 +36,7 @@ def test_a_provider_is_named_after_its_web_server_and_its_app_server(provider):
     assert f"{web_server(cluster)}_{app_server(cluster)}" == provider
     assert app_server(cluster) in releases.APP_SERVERS
     assert (ROOT / f"roles/web/vars/{provider}.yml").exists()
-    assert (ROOT / f"roles/web/tasks/{web_server(cluster)}/serve.yml").exists()
+    assert (ROOT / f"roles/web/tasks/{web_server(cluster)}/configure.yml").exists()
 
 
 @pytest.mark.parametrize("provider", ["nginx_gunicorn", "lighttpd_uwsgi", "apache_mod_wsgi"])

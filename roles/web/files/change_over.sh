@@ -1,0 +1,20 @@
+#!/bin/sh
+# change_over.sh OLD NEW PORT: one web server takes a port over from another, both configured. Nobody answers in between, for as long as the
+# new one takes to start: the old one lets go of the port at once, and ends what it has begun meanwhile.
+old=$1 new=$2 port=$3
+set -e
+systemctl daemon-reload
+systemctl disable --quiet "$old"
+systemctl stop --no-block "$old"
+systemctl enable --quiet "$new"
+if systemctl is-active --quiet "$new"; then
+    exec systemctl reload "$new"
+fi
+for _ in $(seq 300); do
+    [ -n "$(ss -Hltn "sport = :$port")" ] || break
+    sleep 0.05
+done
+systemctl restart "$new" || {
+    journalctl --unit "$new" --lines 15 --output cat --no-pager >&2
+    exit 1
+}
