@@ -4,17 +4,18 @@
 old=$1 new=$2 port=$3
 set -e
 systemctl daemon-reload
-systemctl disable --quiet "$old"
-systemctl stop --no-block "$old"
 systemctl enable --quiet "$new"
 if systemctl is-active --quiet "$new"; then
+    systemctl disable --quiet --now "$old"
     exec systemctl reload "$new"
 fi
-for _ in $(seq 300); do
+systemctl stop --no-block "$old"
+for _ in $(seq 500); do
     [ -n "$(ss -Hltn "sport = :$port")" ] || break
-    sleep 0.05
+    sleep 0.03
 done
 systemctl restart "$new" || {
     journalctl --unit "$new" --lines 15 --output cat --no-pager >&2
     exit 1
 }
+systemctl disable --quiet "$old"
