@@ -58,12 +58,13 @@ def test_a_release_that_is_live_is_not_made_again(unnoticed, play, live, release
 # Version → the host and the step that are named, and the program's own words.
 BROKEN = {
     "v3": ("web1", "check the project failed", "the settings of v3 raise"),
-    "v4": ("web1", "guestbook.example.com/", "the page of v4 breaks"),
+    "v4": ("web1", "guestbook.example.com/", "RuntimeError: the page of v4 breaks"),
     "v5": ("web1", "migrate failed", "division by zero"),
     "v6": ("web1", "RemoveField", "release_allow_breaking_migrations"),
     "v7": ("web1", "failed", "asgiref"),
     "v8": ("web1", "failed", "the crooked package says no"),
     "v9": ("web1", "guestbook.example.com/", "400"),
+    "v10": ("web1", "guestbook.example.com/", "RuntimeError: the application of v10 does not start"),
 }
 
 
@@ -170,6 +171,23 @@ def test_a_host_that_is_cut_off_in_the_middle(unnoticed, play, live, cluster):
     assert {version for _release, version in live().values()} == {"v2"}
 
 
+def test_a_full_disk_on_one_host(unnoticed, play, live, releases, cluster):
+    """The second host has room for root alone: nothing goes live anywhere, and that host and the fault are told."""
+    before, kept, web2 = live(), releases(), cluster["web2"]
+    web2.check_output("fallocate --length $(df --output=avail --block-size=1 /srv | tail -1) /srv/filler")
+    try:
+        done = play("release", *release("v1"))
+    finally:
+        web2.check_output("rm /srv/filler")
+    assert done.code != 0, done.output
+    assert "host web2" in done.words, done.output
+    assert "No space left on device" in done.words, done.output
+    assert "The disk is full." in done.words, done.output
+    assert f"Release {before['web2'][0]} stays live" in done.words, done.output
+    assert live() == before
+    assert releases() == kept
+
+
 def test_a_rollback_says_which_migrations_lie_between(unnoticed, play, live, releases):
     """v1 can live with the columns that came since, and nobody has said what shall become of them: nothing is touched."""
     before, kept = live(), releases()
@@ -207,6 +225,27 @@ def test_a_rollback_to_a_named_release(unnoticed, play, live, releases, cluster)
     done = play("rollback", "-e", f"rollback_to={v2}", "-e", "rollback_migrations=keep")
     assert done.code == 0, done.output
     assert set(live().values()) == {(v2, "v2")}
+
+
+NOTE = "from django.contrib.auth.models import Group; from guestbook.version import VERSION; Group.objects.create(name='{when} ' + VERSION)"
+NOTES = "from django.contrib.auth.models import Group; found = Group.objects.order_by('pk'); print([group.name for group in found], found.delete()[0])"
+
+
+def test_hooks_and_commands(unnoticed, play, live):
+    """Hooks run on the leader with the new release, before its migrations and when it is live; what a command says is shown."""
+    hooks = [
+        {"when": when, "command": f'manage.py shell -c "{NOTE.format(when=when)}"'}
+        for when in ("after_activation", "before_migrate")
+    ]
+    done = play("release", *release("v1"), "-e", json.dumps({"release_hooks": hooks}))
+    assert done.code == 0, done.output
+    assert {version for _release, version in live().values()} == {"v1"}
+    done = play("release_command", "-e", json.dumps({"command": f'shell -c "{NOTES}"'}))
+    assert done.code == 0, done.output
+    assert "['before_migrate v1', 'after_activation v1'] 2" in done.words, done.output
+    done = play("release_command", "-e", "command=nosuchcommand")
+    assert done.code != 0, done.output
+    assert "Unknown command: 'nosuchcommand'" in done.words, done.output
 
 
 def test_nobody_has_noticed(visitors, cluster):
