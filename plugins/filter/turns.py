@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.ntier.django.plugins.plugin_utils import turns
+from ansible_collections.ntier.django.plugins.plugin_utils import journal, turns
 
 Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
 
@@ -63,5 +63,6 @@ class FilterModule:
             "switched_back": switched_back,
             "failure_text": failure_text,
             "failure_reason": turns.reason,
+            "journal_reason": journal.reason,
             "switched_sites": switched_sites,
         }
