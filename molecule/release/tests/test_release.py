@@ -14,6 +14,7 @@ import time
 
 import pytest
 from conftest import WEB, until
+from provider_checks import CHECKS, Subject, only_the_provider_runs
 
 
 def release(version: str) -> list[str]:
@@ -259,6 +260,35 @@ def test_a_rollback_to_a_named_release(unnoticed, play, live, releases, cluster)
     done = play("rollback", "-e", f"rollback_to={v2}", "-e", "rollback_migrations=keep")
     assert done.code == 0, done.output
     assert set(live().values()) == {(v2, "v2")}
+
+
+def test_a_web_server_that_does_not_start(unnoticed, play, live, cluster):
+    """On the second host; the first has been swapped by then. Both have the old one again, with the release that was live."""
+    before, web2 = live(), cluster["web2"]
+    web2.check_output("ln -s /dev/null /etc/systemd/system/lighttpd.service")
+    try:
+        done = play("site", "-e", "web_provider=lighttpd_uwsgi")
+    finally:
+        web2.check_output("rm /etc/systemd/system/lighttpd.service; systemctl daemon-reload")
+    assert done.code != 0, done.output
+    assert "Host web2: let the new web server take the port over failed." in done.words, done.output
+    assert "lighttpd.service is masked" in done.words, done.output
+    assert "The web provider is nginx_gunicorn again on web1 and web2." in done.words, done.output
+    assert live() == before
+    for name in WEB:
+        only_the_provider_runs(Subject(None, cluster[name], b""), "nginx_gunicorn")
+
+
+@pytest.mark.parametrize("provider", ["lighttpd_uwsgi", "apache_mod_wsgi", "nginx_granian", "nginx_gunicorn"])
+def test_the_web_server_is_swapped(unnoticed, play, live, cluster, visit, picture, provider):
+    """Host by host, the uploads' own host among them; each does all that visitors know from the others."""
+    done = play("site", "-e", f"web_provider={provider}")
+    assert done.code == 0, done.output
+    assert {version for _release, version in live().values()} == {"v1"}  # the inventory's
+    for name in WEB:
+        only_the_provider_runs(Subject(visit, cluster[name], picture), provider)
+    for check in CHECKS:
+        check(Subject(visit, cluster["web1"], picture))
 
 
 def test_nobody_has_noticed(visitors, cluster):
