@@ -67,11 +67,13 @@ BROKEN = {
     "v9": ("web1", "guestbook.example.com/", "400"),
     "v10": ("web1", "guestbook.example.com/", "RuntimeError: the application of v10 does not start"),
 }
+# Others end at the same step.
+LONG = {"v8": pytest.mark.long, "v10": pytest.mark.long}
 # Of what fails where the release goes live, v4 is for all hosts and the others for the first alone, as a careful person does it.
 ALONE = {"v9": ["--limit", "web1"], "v10": ["--limit", "web1"]}
 
 
-@pytest.mark.parametrize("version", BROKEN)
+@pytest.mark.parametrize("version", [pytest.param(name, marks=LONG.get(name, [])) for name in BROKEN])
 def test_a_broken_release_stays_out(unnoticed, play, live, releases, version):
     """Not one visitor sees it, v2 is live on both hosts, nothing of it is left, and the message says what, where and why."""
     before, kept = live(), releases()
@@ -262,6 +264,7 @@ def test_a_rollback_to_a_named_release(unnoticed, play, live, releases, cluster)
     assert set(live().values()) == {(v2, "v2")}
 
 
+@pytest.mark.long
 def test_a_web_server_that_does_not_start(unnoticed, play, live, cluster):
     """On the second host; the first has been swapped by then. Both have the old one again, with the release that was live."""
     before, web2 = live(), cluster["web2"]
@@ -279,7 +282,15 @@ def test_a_web_server_that_does_not_start(unnoticed, play, live, cluster):
         only_the_provider_runs(Subject(None, cluster[name], b""), "nginx_gunicorn")
 
 
-@pytest.mark.parametrize("provider", ["lighttpd_uwsgi", "apache_mod_wsgi", "nginx_granian", "nginx_gunicorn"])
+SWAPS = [
+    pytest.param("lighttpd_uwsgi", marks=pytest.mark.long),
+    pytest.param("nginx_granian", marks=pytest.mark.long),
+    "apache_mod_wsgi",
+    pytest.param("nginx_gunicorn", marks=pytest.mark.long),
+]
+
+
+@pytest.mark.parametrize("provider", SWAPS)
 def test_the_web_server_is_swapped(unnoticed, play, live, cluster, visit, picture, provider):
     """Host by host, the uploads' own host among them; each does all that visitors know from the others."""
     done = play("site", "-e", f"web_provider={provider}")
