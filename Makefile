@@ -30,7 +30,7 @@ unit: setup ## plugins and templates, without any host
 sanity: setup ## ansible-test sanity
 	@tools/env python tools/test.py sanity
 
-scenario: setup ## one molecule scenario: SCENARIO=one_box
+scenario: setup ## one molecule scenario: SCENARIO=one_box; LONG=1: with the tests that take long
 	@tools/env python tools/test.py scenario $(or $(SCENARIO),$(error SCENARIO=name is missing: $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))))
 
 bench: setup ## measure the demo of figure 1 or 4: runs, pages, static files, releases, more web hosts

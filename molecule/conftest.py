@@ -121,6 +121,14 @@ def cluster() -> Cluster:
     return Cluster()
 
 
+def pytest_collection_modifyitems(config, items):
+    """Leave out what takes minutes and goes a way that other tests go, too, unless it is asked for."""
+    if not os.environ.get("LONG"):
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """Show the end of the journal of every host that a failed test worked with."""

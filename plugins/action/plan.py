@@ -81,12 +81,14 @@ class ActionModule(ActionBase):
         records: dict[str, t.Any] = {}
         databases: dict[str, t.Any] = {}
         move: dict[str, t.Any] = {}
+        asked = []
         for host in cluster["hosts"]:
             own = variables["hostvars"][host]
             facts = own.get("ansible_facts") or {}
             memory = own.get("ntier_memory_mb", facts.get("memtotal_mb"))
             cores = own.get("ntier_cores", facts.get("processor_vcpus"))
             if "distribution" in facts:
+                asked.append(host)
                 check_system(host, facts["distribution"], _release(facts), faults)
             for address, reason in ((own.get("__ntier_routes") or {}).get("missing") or {}).items():
                 check_route(cluster, host, address, reason, faults)
@@ -102,7 +104,7 @@ class ActionModule(ActionBase):
             except TooLittleMemory as error:
                 faults.sentences.append(str(error))
         if self._task.args.get("built", False):
-            check_built(cluster, [host for host in sizes if host not in records], faults)
+            check_built(cluster, [host for host in asked if host not in records], faults)
         if records:
             move = asis.check(cluster, self._cluster_id(variables), records, faults, databases)
         if move and not self._task.args.get("moves", True):

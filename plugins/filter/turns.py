@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.ntier.django.plugins.plugin_utils import turns
+from ansible_collections.ntier.django.plugins.plugin_utils import journal, turns
 
 Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
 
@@ -27,10 +27,17 @@ def todos_in(hostvars: Hostvars, hosts: t.Sequence[str]) -> dict[str, list[t.Any
     return {host: list(hostvars[host].get("__release_due") or []) for host in hosts}
 
 
+def swapped_in(hostvars: Hostvars, hosts: t.Sequence[str]) -> dict[str, str]:
+    """Return host → the web provider that it had, for those whose web server this run has changed."""
+    before = {host: str(hostvars[host].get("web_swapped_from") or "") for host in hosts}
+    return {host: provider for host, provider in before.items() if provider}
+
+
 def switched_back(hosts: t.Sequence[str], hostvars: Hostvars, host: str, site: str) -> list[t.Any]:
     """Return what has to go back; see C(plugin_utils/turns.py)."""
     todo = todos_in(hostvars, hosts)[host]
-    return turns.to_switch_back(list(hosts), switched_in(hostvars, hosts), host, todo, site)
+    switched, swapped = switched_in(hostvars, hosts), swapped_in(hostvars, hosts)
+    return turns.to_switch_back(list(hosts), switched, host, todo, site, swapped)
 
 
 def failure_text(
@@ -42,8 +49,8 @@ def failure_text(
     stuck: t.Mapping[str, str],
 ) -> str:
     """Return what a user reads when a host fails in its turn; see C(plugin_utils/turns.py)."""
-    todos = todos_in(hostvars, hosts)
-    return turns.told(failure, host, list(hosts), todos, switched_in(hostvars, hosts), back, stuck)
+    todos, switched, swapped = todos_in(hostvars, hosts), switched_in(hostvars, hosts), swapped_in(hostvars, hosts)
+    return turns.told(failure, host, list(hosts), todos, switched, back, stuck, swapped)
 
 
 class FilterModule:
@@ -52,8 +59,10 @@ class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         """Return name → function."""
         return {
+            "staying": turns.staying,
             "switched_back": switched_back,
             "failure_text": failure_text,
             "failure_reason": turns.reason,
+            "journal_reason": journal.reason,
             "switched_sites": switched_sites,
         }

@@ -45,6 +45,7 @@ class FilterModule:
             "wiring": wires.wire,
             "with_revisions": with_revisions,
             "environment_file": wires.environment_file,
+            "health": wires.health,
             "needs": wires.needs,
             "place": wires.place,
             "worker_units": processes.units,

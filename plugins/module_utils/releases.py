@@ -13,7 +13,14 @@ import re
 #: the next run replaces.
 RECORD = "release.json"
 #: What every site needs beside its own requirements.
-BASE_PACKAGES = ("gunicorn>=23", "pymemcache>=4")
+BASE_PACKAGES = ("pymemcache>=4",)
+#: App server → what a release needs to run in it. granian's start uses what another minor version may name otherwise; mod_wsgi is part of Apache.
+APP_SERVERS = {
+    "gunicorn": ("gunicorn>=23",),
+    "granian": ("granian>=2.8,<2.9",),
+    "uwsgi": ("pyuwsgi>=2.0.30",),
+    "mod_wsgi": (),
+}
 #: Drivers of PostgreSQL that a project may bring itself.
 DRIVERS = ("psycopg", "psycopg2", "psycopg2-binary")
 #: Where projects keep their requirements, the first that is there counts.
@@ -31,6 +38,14 @@ def last_lines(text, count=15):
     return "\n".join(lines[-count:])
 
 
+def base_packages(site):
+    """Return what a site needs beside its own requirements, as requirement specifiers.
+
+    :arg site: one entry of C(release_sites); without C(app_server) it is gunicorn.
+    """
+    return [*APP_SERVERS[site.get("app_server") or "gunicorn"], *BASE_PACKAGES]
+
+
 def inputs_digest(site):
     """Return a name for all that decides what a release contains: the same inputs give the same release.
 
@@ -40,7 +55,7 @@ def inputs_digest(site):
     local = ("key_file", "location") if site["source"].get("kind") == "path" else ("key_file",)
     site = {**site, "source": {key: value for key, value in site["source"].items() if key not in local}}
     keys = ("source", "python", "requirements", "packages", "configuration")
-    content = json.dumps([{key: site.get(key) for key in keys}, BASE_PACKAGES], sort_keys=True)
+    content = json.dumps([{key: site.get(key) for key in keys}, base_packages(site)], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -239,7 +239,7 @@ class Builder:
             self.lock,
         ]
         command += ["--index", index, "--index-strategy", "unsafe-best-match"] if index else []
-        extra = self._write([*releases.BASE_PACKAGES, *(self.site.get("packages") or [])], "base.in")
+        extra = self._write([*releases.base_packages(self.site), *(self.site.get("packages") or [])], "base.in")
         self.step("resolve", command + own + extra)
         with open(self.lock, encoding="utf-8") as file:
             lock = file.read()

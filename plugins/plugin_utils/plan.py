@@ -13,6 +13,9 @@ from .topology import NFS_PORT
 #: What runs on a host for each tier.
 SOFTWARE = {
     "nginx_gunicorn": "nginx + gunicorn + PgBouncer",
+    "nginx_granian": "nginx + granian + PgBouncer",
+    "lighttpd_uwsgi": "lighttpd + uWSGI + PgBouncer",
+    "apache_mod_wsgi": "Apache + mod_wsgi + PgBouncer",
     "postgresql": "PostgreSQL",
     "memcached": "memcached",
     "nginx": "nginx",

@@ -76,7 +76,15 @@ def _decide_site(found: t.Any, site: t.Mapping[str, t.Any], to: str, faults: Fau
         faults.add(where, f"release {release} is not on {listed(lacking)}, or not in full", _offer(order))
         return
     record = first["complete"][release]
-    built_for, serving = record.get("app_server") or FIRST_SERVER, site.get("app_server") or FIRST_SERVER
+    built_for, asked_for = record.get("app_server") or FIRST_SERVER, site.get("app_server") or FIRST_SERVER
+    serving = (first["complete"].get(first["live"]) or {}).get("app_server") or FIRST_SERVER
+    if first["live"] and serving != asked_for:
+        faults.add(
+            where,
+            f"the hosts run {serving}, and web_provider asks for {asked_for}",
+            f"Run ntier.django.site, which changes it, or set web_provider back to the one with {serving}",
+        )
+        return
     if built_for != serving:
         faults.add(
             where,

@@ -19,6 +19,7 @@ SITE_KEYS: dict[str, tuple[tuple[type, ...], t.Any]] = {
     "settings": ((str,), ...),
     "prefix": ((str,), ""),
     "wsgi": ((str,), ""),
+    "asgi": ((str,), ""),
     "python": ((str,), "python3"),
     "requirements": ((str,), ""),
     "packages": ((list,), []),
@@ -173,12 +174,13 @@ def _check_values(site: dict[str, t.Any], where: str, faults: Faults) -> None:
         faults.add(
             where, f"settings {shown(site['settings'])} is no module name", "Write it with dots, as in mysite.settings"
         )
-    if site["wsgi"] and not _APPLICATION.fullmatch(site["wsgi"]):
-        faults.add(
-            where,
-            f"wsgi {shown(site['wsgi'])} is no application",
-            "Write module:variable, as in mysite.wsgi:application",
-        )
+    for key in ("wsgi", "asgi"):
+        if site[key] and not _APPLICATION.fullmatch(site[key]):
+            faults.add(
+                where,
+                f"{key} {shown(site[key])} is no application",
+                f"Write module:variable, as in mysite.{key}:application",
+            )
     if site["health_path"] is not None and not site["health_path"].startswith("/"):
         faults.add(
             where,

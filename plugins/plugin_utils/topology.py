@@ -21,7 +21,7 @@ RETIRED = "retired"
 #: What each tier can be served by; the first is the default. C({tier}_provider) chooses.
 PROVIDERS: dict[str, tuple[str, ...]] = {
     "load_balancer": ("haproxy",),
-    "web": ("nginx_gunicorn",),
+    "web": ("nginx_gunicorn", "nginx_granian", "lighttpd_uwsgi", "apache_mod_wsgi"),
     "media": ("nginx", "lighttpd"),
     "memcached": ("memcached",),
     "database": ("postgresql",),
@@ -31,6 +31,8 @@ PORTS = {"load_balancer": 443, "redirect": 80, "web": 80, "media": 80, "memcache
 #: The variables that choose a port, where they are not named after the tier.
 PORT_VARIABLES = {"load_balancer": "load_balancer_https_port", "redirect": "load_balancer_http_port"}
 NFS_PORT = 2049
+#: Ways to say in a site's C(python) that it is the distribution's own.
+SYSTEM_PYTHONS = ("python3", "/usr/bin/python3")
 #: Who is meant by a flow without sources.
 EVERYBODY = "everybody"
 FIGURES = {
@@ -106,6 +108,7 @@ def build(
     normal_sites = normalise_sites(sites, faults)
     numbers = _ports(ports or {}, faults)
     _check_shared_hosts(members, chosen, numbers, faults)
+    _check_web_provider(chosen["web"], normal_sites, faults)
     faults.raise_if_any()
 
     figure = _figure(members)
@@ -242,6 +245,40 @@ def _check_shared_hosts(
                     "lighttpd can't share the host with the web server of the tier web",
                     "Leave media_provider out, or give the media a host of their own",
                 )
+
+
+def web_server(topology: t.Mapping[str, t.Any]) -> str:
+    """Return the web server of the tier web: the first word of its provider."""
+    return str(topology["tiers"]["web"]["provider"]).partition("_")[0]
+
+
+def app_server(topology: t.Mapping[str, t.Any]) -> str:
+    """Return the app server of the tier web: what follows the first word of its provider."""
+    return str(topology["tiers"]["web"]["provider"]).partition("_")[2]
+
+
+def _check_web_provider(provider: str, sites: t.Sequence[t.Mapping[str, t.Any]], faults: Faults) -> None:
+    """Note what sites ask for and the web tier's software can't do."""
+    for site in sites:
+        where = f"ntier_sites, site {site['name']}"
+        if site["asgi"] and provider != "nginx_granian":
+            faults.add(
+                where,
+                f"its application {site['asgi']} is an ASGI one, and {provider} serves WSGI alone",
+                "Set web_provider: nginx_granian in group_vars/all.yml, or take the key 'asgi' out",
+            )
+        if site["anonymous_cache_seconds"] and not provider.startswith("nginx_"):
+            faults.add(
+                where,
+                f"anonymous_cache_seconds is {site['anonymous_cache_seconds']}, and the cache is nginx's: {provider} has none",
+                "Take the key out, or set page_cache_seconds, which works with every provider",
+            )
+        if provider == "apache_mod_wsgi" and site["python"] not in SYSTEM_PYTHONS:
+            faults.add(
+                where,
+                f"python is {shown(site['python'])}, and Apache's mod_wsgi runs the distribution's own Python alone",
+                "Take the key out, or choose another web_provider",
+            )
 
 
 def _meant_tier(group: str) -> str | None:

@@ -33,8 +33,33 @@ ADVICE = (
 Entry = t.Mapping[str, t.Any]
 
 
+def staying(
+    sites: t.Sequence[t.Mapping[str, t.Any]], todo: t.Sequence[Entry], found: t.Mapping[str, t.Mapping[str, t.Any]]
+) -> list[dict[str, t.Any]]:
+    """Return an entry for each site whose live release stays, for a host on which it has to be started anew.
+
+    :arg sites: the sites, with what their entries have beside the release.
+    :arg todo: the entries of the sites that get another release.
+    :arg found: site → C(live) and C(complete), its releases on the host.
+    """
+    due = {entry["name"] for entry in todo}
+    result = []
+    for site in sites:
+        state = found.get(site["name"]) or {}
+        if state.get("live") and site["name"] not in due:
+            record = state["complete"].get(state["live"]) or {}
+            known = {key: record.get(key) for key in ("revision", "inputs")}
+            result.append({**site, **known, "release": state["live"], "live": state["live"], "present": True})
+    return result
+
+
 def to_switch_back(
-    hosts: t.Sequence[str], switched: t.Mapping[str, t.Sequence[Entry]], host: str, todo: t.Sequence[Entry], site: str
+    hosts: t.Sequence[str],
+    switched: t.Mapping[str, t.Sequence[Entry]],
+    host: str,
+    todo: t.Sequence[Entry],
+    site: str,
+    swapped: t.Collection[str] = (),
 ) -> list[dict[str, t.Any]]:
     """Return what this run has brought live and is not live on every host, now that *host* has failed.
 
@@ -42,10 +67,11 @@ def to_switch_back(
     :arg switched: host → what has gone live there in this run.
     :arg todo: what had to go live on *host*.
     :arg site: the site that failed; empty when it was none alone, such as a balancer.
+    :arg swapped: the hosts whose web server this run has changed. The old one comes back on all of them, and with it every site.
     :return: C(host) and C(sites) (entries): this host first, then the latest one before it.
     """
     kept: set[str] = set()
-    if site and host == hosts[-1]:
+    if site and host == hosts[-1] and not swapped:
         done = {entry["name"] for entry in switched.get(host, [])}
         failed = {entry["name"] for entry in todo} - done
         kept = {entry["name"] for entries in switched.values() for entry in entries} - failed
@@ -53,10 +79,10 @@ def to_switch_back(
     for name in reversed(hosts[: hosts.index(host) + 1]):
         sites = [
             {key: entry[key] for key in ("name", "release", "live")}
-            for entry in switched.get(name, [])
+            for entry in (todo if name == host and name in swapped else switched.get(name, []))
             if entry["name"] not in kept
         ]
-        if sites:
+        if sites or name in swapped:
             result.append({"host": name, "sites": sites})
     return result
 
@@ -69,6 +95,7 @@ def told(
     switched: t.Mapping[str, t.Sequence[Entry]],
     back: t.Sequence[t.Mapping[str, t.Any]],
     stuck: t.Mapping[str, str],
+    swapped: t.Mapping[str, str] | None = None,
 ) -> str:
     """Return what a user reads when a host fails in its turn.
 
@@ -77,6 +104,7 @@ def told(
     :arg todos: host → entries that had to go live there; a host that has a release already has no entry for it.
     :arg back: the value of L(to_switch_back).
     :arg stuck: host → why it could not be switched back.
+    :arg swapped: host → the web provider that it had before this run changed it.
     """
     where = f"Site {failure['site']} on host {host}" if failure["site"] else f"Host {host}"
     lines = [f"{where}: {failure['step']} failed."]
@@ -96,6 +124,9 @@ def told(
     went = [entry["host"] for entry in back if entry["host"] != host and entry["host"] not in stuck]
     if went:
         lines.append(f"{listed(reversed(went))} had the new release already, and went back.")
+    again = [name for name in hosts if name in (swapped or {}) and name not in unknown]
+    if again:
+        lines.append(f"The web provider is {(swapped or {})[again[0]]} again on {listed(again)}.")
     for name, reason in stuck.items():
         lines.append(f"{name} could not be switched back: {reason}")
     if unknown:

@@ -9,6 +9,7 @@ import typing as t
 from urllib.parse import quote
 
 from . import asis, processes
+from .topology import app_server, web_server
 
 #: Where PgBouncer on a web host waits for that host's sites: the only database address that a site ever sees.
 POOLER = {"host": "127.0.0.1", "port": 6432}
@@ -188,14 +189,22 @@ def _media(topology: t.Mapping[str, t.Any], host: str) -> dict[str, t.Any]:
         ],
         "media_clients": clients,
         "media_virtual_hosts": virtual_hosts if host in own else [],
+        "media_serves": not _media_by_web(topology, host),
         "media_default_server": host in own and host not in topology["tiers"]["web"]["hosts"],
         "media_trusted_proxies": _addresses(topology, "load_balancer") or _addresses(topology, "web"),
         "media_server": topology["hosts"][uploads["server"]]["address"] if host in uploads["clients"] else "",
     }
 
 
+def _media_by_web(topology: t.Mapping[str, t.Any], host: str) -> bool:
+    """Return whether the web tier's own server answers for the files on a host: nginx includes what the role media gives it."""
+    both = host in topology["tiers"]["media"]["hosts"] and host in topology["tiers"]["web"]["hosts"]
+    return both and web_server(topology) != "nginx"
+
+
 def _web(topology: t.Mapping[str, t.Any], host: str, size: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     balancers = _addresses(topology, "load_balancer")
+    by_web = _media_by_web(topology, host)
     # A balancer asks the media hosts itself.
     apart = "none" if balancers else "remote"
     files = "local" if host in topology["tiers"]["media"]["hosts"] else apart
@@ -204,6 +213,8 @@ def _web(topology: t.Mapping[str, t.Any], host: str, size: t.Mapping[str, t.Any]
         "web_sites": [
             {
                 **{key: site[key] for key in keys},
+                **(_folders(site) if by_web else {}),
+                "websockets": bool(site["asgi"]),
                 "workers": site["workers"] or size.get("workers", 2),
                 "threads": site["threads"] or size.get("threads", 4),
                 "files": files,
@@ -211,6 +222,7 @@ def _web(topology: t.Mapping[str, t.Any], host: str, size: t.Mapping[str, t.Any]
             for site in topology["sites"]
         ],
         "web_virtual_hosts": topology["virtual_hosts"],
+        "web_media_virtual_hosts": _media(topology, host)["media_virtual_hosts"] if by_web else [],
         "web_media_servers": topology["endpoints"]["media"] if files == "remote" else [],
         "trusted_proxies": balancers,
     }
@@ -253,6 +265,7 @@ def _release_site(
     if source.get("key_file"):
         source["key_file"] = resolve_path(source["key_file"], source_directory)
     runtime = _runtime(site, secrets, topology, pooler)
+    root, own = _own_place(site, topology)
     return {
         "name": site["name"],
         "source": source,
@@ -260,10 +273,40 @@ def _release_site(
         "settings": site["settings"],
         "requirements": site["requirements"],
         "packages": site["packages"],
-        "health_url": f"http://{site['domains'][0].replace('*.', 'www.')}{site['prefix']}{site['health_path']}",
+        "app_server": app_server(topology),
+        "health_url": root + site["health_path"],
+        "health_host": own["host"],
+        "health_socket": own["socket"],
+        "front_url": _front(site, topology) + site["health_path"],
         "runtime": runtime,
         "environment": site_environment(runtime, site["environment"]),
     }
+
+
+#: App servers that a web host's own programs can ask by HTTP on the site's socket; the others are asked by way of the web server.
+HTTP_SOCKETS = ("gunicorn", "granian")
+
+
+def health(topology: t.Mapping[str, t.Any]) -> list[dict[str, str]]:
+    """Return where a web host asks itself for each site's health page: C(name), C(url), C(host), C(socket) (empty for none)."""
+    result = []
+    for site in topology["sites"]:
+        root, place_of = _own_place(site, topology)
+        result.append({"name": site["name"], "url": f"{root}/_ntier/health", **place_of})
+    return result
+
+
+def _own_place(site: t.Mapping[str, t.Any], topology: t.Mapping[str, t.Any]) -> tuple[str, dict[str, str]]:
+    """Return a site's URL as its web host asks for it, and C(host), C(socket)."""
+    domain = site["domains"][0].replace("*.", "www.")
+    socket = f"/run/django/{site['name']}.sock" if app_server(topology) in HTTP_SOCKETS else ""
+    root = f"http://{domain}{site['prefix']}" if socket else _front(site, topology)
+    return root, {"host": domain, "socket": socket}
+
+
+def _front(site: t.Mapping[str, t.Any], topology: t.Mapping[str, t.Any]) -> str:
+    """Return a site's URL at the web server of its own host."""
+    return f"http://127.0.0.1:{topology['endpoints']['web'][0]['port']}{site['prefix']}"
 
 
 def place(endpoint: t.Mapping[str, t.Any]) -> str:
@@ -299,6 +342,7 @@ def _runtime(
         "prefix": site["prefix"],
         "settings": site["settings"],
         "wsgi": site["wsgi"],
+        "asgi": site["asgi"],
         "secret_key": secrets["secret_key"],
         "database": {
             **pooler,

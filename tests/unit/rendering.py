@@ -50,6 +50,14 @@ ITEMS = {
     "worker/process.service.j2": {"__worker_unit": units(BACKGROUND)[0]},
     "worker/process.timer.j2": {"__worker_unit": units(BACKGROUND)[1]},
 }
+#: Templates that are another provider's of the tier web than the default.
+PROVIDED = {
+    "web/lighttpd.conf.j2": "lighttpd_uwsgi",
+    "web/lighttpd-service.conf.j2": "lighttpd_uwsgi",
+    "web/apache.conf.j2": "apache_mod_wsgi",
+    "web/apache-service.conf.j2": "apache_mod_wsgi",
+    "web/django-daemons@.service.j2": "apache_mod_wsgi",
+}
 #: Formats that know no comment.
 WITHOUT_COMMENT = (
     "handover/agent.json.j2",
@@ -111,6 +119,21 @@ def item_of(template):
     return ITEMS.get(template) or {f"__{role}_site": site for site in sites if site["name"] == "shop"}
 
 
+def web_of(provider, tiers=None, host="box1", sites=None, **more):
+    """Return what the role web is told on one host of a cluster with three sites and another provider, as variables of its own."""
+    sites = sites or [{**site, "anonymous_cache_seconds": 0} for site in three_sites()]
+    wiring = wired(build(tiers, sites=sites, providers={"web": provider}), host, size=SIZE)
+    keys = ("web_sites", "web_virtual_hosts", "web_media_servers", "web_media_virtual_hosts")
+    path = str(ROOT / f"roles/web/vars/{provider}.yml")
+    return {
+        **DataLoader().load_from_file(path, trusted_as_template=True),
+        "web_provider": provider,
+        **{key: wiring[key] for key in keys},
+        "web_trusted_proxies": wiring["trusted_proxies"],
+        **more,
+    }
+
+
 def render(template, system="Debian 13", **more):
     """Return the text that Ansible would bring to a host; an undefined variable is an error."""
     return render_anew(template, system, **more) if more else render_once(template, system)
@@ -126,6 +149,7 @@ def render_anew(template, system, **more):
         "ansible_check_mode": False,
         "ansible_facts": {**FACTS[system], "packages": {}},
         **item_of(template),
+        **(web_of(PROVIDED[template]) if template in PROVIDED else {}),
         **generate_ansible_template_vars(path=name, fullpath=str(path), dest_path=f"/etc/{path.stem}"),
         **more,
     }

@@ -210,7 +210,7 @@ def test_a_default_in_the_prose_is_that_of_the_role(sentence, variable):
 
 
 def test_the_health_page_in_the_readme_is_the_overlays():
-    overlay = (ROLES["release"] / "files/overlay/ntier_wsgi.py").read_text()
+    overlay = (ROLES["release"] / "files/overlay/ntier_health.py").read_text()
     assert "/_ntier/health" in overlay
     assert {*json.loads(blocks(README, "json")[0])} == {"app", "database", "cache"}
     for part in ("app", "database", "cache"):

@@ -22,11 +22,12 @@ OWN = secrets.make_cluster()
 SECRETS = {"ntier_secrets": {"blog": {"secret_key": "k" * 50, "database_password": "p" * 30}}, "ntier_cluster": OWN}
 
 
-def reported(local=None, missing=None, version="20.04", distribution="Ubuntu"):
+def reported(local=None, missing=None, version="20.04", distribution="Ubuntu", built=False):
     """Return a play of the step that reads what the hosts reported, on facts that are made up: nobody is contacted.
 
     :arg local: the record that each host keeps.
     :arg missing: address → why a host has no way to it; the same for each.
+    :arg built: whether a release is about to go live.
     """
     facts = {"distribution": distribution, "distribution_version": version, "distribution_major_version": version}
     facts |= {"ansible_local": {"ntier": local}} if local else {}
@@ -38,7 +39,7 @@ def reported(local=None, missing=None, version="20.04", distribution="Ubuntu"):
             "tasks": [
                 {"ansible.builtin.set_fact": {**facts, "cacheable": True}},
                 {"ansible.builtin.set_fact": {"__ntier_routes": {"missing": missing or {}}}},
-                {"ntier.django.plan": None, "run_once": True},
+                {"ntier.django.plan": {"built": built}, "run_once": True},
             ],
         }
     ]
@@ -203,6 +204,25 @@ def all_runs():
                 "inventory/group_vars/ntier_secrets.yml": SECRETS,
             },
         ),
+        "not built": Run(
+            reported(version="12", distribution="Debian", built=True),
+            tiers({**ONE_BOX, "load_balancer": ["lb1"], "web": ["box1", "web2"]}, ntier_memory_mb=2048, ntier_cores=2),
+            {
+                "inventory/group_vars/all.yml": {"ntier_sites": [good_site()]},
+                "inventory/group_vars/ntier_secrets.yml": SECRETS,
+            },
+        ),
+        "one of two": Run(
+            reported(
+                record_of(OWN["id"], database=["box1"], media=["box1"]), None, "12", distribution="Debian", built=True
+            ),
+            tiers({**ONE_BOX, "load_balancer": ["lb1"], "web": ["box1", "web2"]}, ntier_memory_mb=2048, ntier_cores=2),
+            {
+                "inventory/group_vars/all.yml": {"ntier_sites": [good_site()]},
+                "inventory/group_vars/ntier_secrets.yml": SECRETS,
+            },
+            ("--limit", "box1"),
+        ),
         "release": Run(
             [{"import_playbook": "ntier.django.preflight", "vars": {"ntier_releases": True}}],
             tiers(ONE_BOX),
@@ -326,6 +346,10 @@ FAULTS = {
         "host box1: belongs to another cluster: its /etc/ansible/facts.d/ntier.fact names of-another-inventory, and this inventory's"
         " secrets none yet. Use the inventory, with the secrets file, that built the host;",
     ],
+    "not built": [
+        "host box1: has not been built yet, so no release can go live there. Run ntier.django.site first.",
+        "host web2: has not been built yet, so no release can go live there. Run ntier.django.site first.",
+    ],
     "moved": [
         *(
             f"host {name}: has no way to db1 (database) at 192.0.2.2: Network is unreachable. Connect their networks, or set ntier_address of"
@@ -407,6 +431,10 @@ def test_a_run_over_a_balanced_cluster_keeps_its_secrets_and_shows_its_plan(runs
 def test_hosts_that_remember_this_cluster_pass(runs):
     assert runs["known again"].code == 0, runs["known again"].text
     assert "Figure 20-1: one box" in runs["known again"].text
+
+
+def test_a_release_on_some_hosts_asks_nothing_of_the_others(runs):
+    assert runs["one of two"].code == 0, runs["one of two"].text
 
 
 @pytest.mark.parametrize("name", ["inventory", "faults without secrets", "planned", "checked", "hosts"])

@@ -138,23 +138,24 @@ def test_a_release_that_a_host_lacks_names_the_host(to):
 
 
 @pytest.mark.parametrize(
-    ("built", "serving", "refused"),
+    ("built", "serving", "asked", "refused"),
     [
-        (None, None, False),
-        ("gunicorn", None, False),
-        (None, "gunicorn", False),
-        ("uwsgi", "uwsgi", False),
-        ("uwsgi", "granian", True),
-        (None, "granian", True),
-        ("uwsgi", None, True),
+        (None, None, None, None),
+        ("gunicorn", None, "gunicorn", None),
+        ("uwsgi", "uwsgi", "uwsgi", None),
+        ("uwsgi", "granian", "granian", "was built for uwsgi, and the hosts run granian"),
+        (None, "granian", "granian", "was built for gunicorn, and the hosts run granian"),
+        (None, "granian", None, "the hosts run granian, and web_provider asks for gunicorn. Run ntier.django.site,"),
+        (None, None, "uwsgi", "the hosts run gunicorn, and web_provider asks for uwsgi. Run ntier.django.site,"),
     ],
 )
-def test_a_release_for_another_app_server_is_refused(built, serving, refused):
-    site = {**SITE, **({"app_server": serving} if serving else {})}
-    result = decide(state(b={"app_server": built} if built else {}), sites=(site,))
-    assert bool(result["faults"]) is refused
+def test_a_release_for_another_app_server_is_refused(built, serving, asked, refused):
+    site = {**SITE, **({"app_server": asked} if asked else {})}
+    records = {name: ({"app_server": server} if server else {}) for name, server in (("b", built), ("c", serving))}
+    result = decide(state(**records), sites=(site,))
+    assert bool(result["faults"]) is bool(refused)
     if refused:
-        assert f"was built for {built or 'gunicorn'}, and the hosts run {serving or 'gunicorn'}" in result["faults"][0]
+        assert refused in result["faults"][0]
         assert result["todo"] == {"box1": []}
 
 

@@ -618,6 +618,7 @@ def test_a_project_without_an_application_has_djangos(host):
 PROBES = """
 import io, json, sys, threading, time
 from wsgiref.util import setup_testing_defaults
+import ntier_health
 import ntier_wsgi
 
 def get(path, method="GET", script="", host="nobody.example.org"):
@@ -629,7 +630,7 @@ def get(path, method="GET", script="", host="nobody.example.org"):
     return int(status[:3]), headers, body.decode()
 
 def health(**more):
-    status, _headers, body = get(ntier_wsgi.HEALTH, **more)
+    status, _headers, body = get(ntier_health.HEALTH, **more)
     return [status, json.loads(body)]
 
 """
@@ -677,7 +678,7 @@ print(json.dumps([status for status, *more in answers]))
 
 
 def test_the_health_page_is_for_looking_at_only(site):
-    script = "print(json.dumps([get(ntier_wsgi.HEALTH, method=method) for method in ('HEAD', 'POST')]))"
+    script = "print(json.dumps([get(ntier_health.HEALTH, method=method) for method in ('HEAD', 'POST')]))"
     head, post = probe(site(), script)
     assert (head[0], head[2]) == (200, "")
     assert int(head[1]["Content-Length"]) > 0
@@ -712,7 +713,7 @@ def test_a_driver_that_is_missing_is_a_fault_and_no_error_page(site):
 def test_errors_are_short_and_keep_secrets(site):
     script = """
 error = ValueError("  for blog:password-blog and key-blog" + "x" * 999 + "\\nsecond line")
-print(json.dumps(ntier_wsgi.explain(error)))
+print(json.dumps(ntier_health.explain(error)))
 """
     text = probe(site(), script)
     assert text.startswith("ValueError: for blog:… and …xxx")
@@ -735,18 +736,18 @@ def wait():
     return "ok"
 answers = []
 before = health() if KNOWN else None
-ntier_wsgi.ask_database = wait
+ntier_health.ask_database = wait
 thread = threading.Thread(target=lambda: answers.append(health()))
 thread.start()
 started.wait(10)
 begin = time.monotonic()
 answers.append(health())
-ntier_wsgi.PATIENCE = 0
+ntier_health.PATIENCE = 0
 answers.append(health())
 seconds = time.monotonic() - begin
 release.set()
 thread.join()
-ntier_wsgi.ask_database = lambda: "ok"
+ntier_health.ask_database = lambda: "ok"
 answers.append(health())
 print(json.dumps([seconds, *answers]))
 """
@@ -1032,3 +1033,101 @@ def test_somebody_who_may_not_read_the_site_is_told_to_be_root(manage, capsys, m
     with pytest.raises(SystemExit):
         manage.run("blog", "check")
     assert "run it as root or as blog, with sudo" in capsys.readouterr().err
+
+
+# --- the other app servers ----------------------------------------------------------------------------------------
+
+
+def started(machine, program, stand_ins, **environment):
+    """Return what a start file asks of its program, which is a stand-in that prints it; the interpreter is that of a release."""
+    for name, text in stand_ins.items():
+        machine.write(name, text)
+    script = f"import sys; sys.prefix = {str(machine.release / 'venv')!r}; import {program}; {program}.main()"
+    return json.loads(machine.run("-c", script, **environment).splitlines()[-1])
+
+
+UWSGI = {
+    "pyuwsgi.py": "import json, os\ndef run(words):\n    print(json.dumps([words, os.getcwd(), os.environ['NTIER_RELEASE']]))\n"
+}
+GRANIAN = {
+    "granian/__init__.py": "",
+    "granian/server/__init__.py": "",
+    "granian/constants.py": "class HTTPModes:\n    http1 = '1'\nclass Interfaces:\n    ASGI = 'asgi'\n    WSGI = 'wsgi'\n",
+    "granian/http.py": "def HTTP1Settings(**more):\n    return more\n",
+    "granian/net.py": "def SocketHolder(*values):\n    return list(values)\n",
+    "granian/server/mp.py": """
+import json
+class MPServer:
+    def __init__(self, target, **more):
+        self.said = [target, more]
+    def serve(self, target_loader):
+        self._init_shared_socket()
+        print(json.dumps([*self.said, self._shd]))
+""",
+}
+
+
+def test_uwsgi_speaks_fastcgi_on_the_socket_of_systemd(host):
+    machine = host(timeout_seconds=600)
+    words, folder, release = started(machine, "ntier_uwsgi", UWSGI, NTIER_WORKERS="7", NTIER_THREADS="")
+    assert {"--fastcgi-socket=fd://3", "--processes=7", "--threads=4", "--module=ntier_wsgi:application"} <= set(words)
+    assert "--worker-reload-mercy=40" in words
+    assert folder == str(machine.project)
+    assert release == str(machine.release)
+
+
+def test_granian_serves_wsgi_on_the_socket_of_systemd(host):
+    target, options, socket = started(
+        host(prefix="/shop"), "ntier_granian", GRANIAN, NTIER_WORKERS="3", NTIER_THREADS="5"
+    )
+    assert (target, options["interface"], options["websockets"]) == ("ntier_wsgi", "wsgi", False)
+    assert (options["workers"], options["blocking_threads"], options["backpressure"]) == (3, 5, 5)
+    assert options["url_path_prefix"] == "/shop"
+    assert socket == [3, True, 4096]
+
+
+def test_granian_serves_asgi_where_the_site_has_it(host):
+    target, options, _socket = started(host(asgi="mysite.asgi:application"), "ntier_granian", GRANIAN)
+    assert (target, options["interface"], options["websockets"]) == ("ntier_asgi", "asgi", True)
+    assert options["blocking_threads"] == 1
+    assert options["backpressure"] > 1000
+
+
+ASGI = """
+async def application(scope, receive, send):
+    await send({"type": "echo", "client": list(scope["client"])})
+"""
+SCOPES = """
+import asyncio, json, ntier_asgi
+def ask(**scope):
+    sent = []
+    async def send(message):
+        sent.append({key: value.decode() if isinstance(value, bytes) else value for key, value in message.items() if key != "headers"})
+    async def receive():
+        return messages.pop(0)
+    messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    asyncio.run(ntier_asgi.application({"headers": [(b"x-real-ip", b"192.0.2.9")], **scope}, receive, send))
+    return sent
+"""
+
+
+def test_an_asgi_site_knows_its_visitors_and_has_the_health_page(site):
+    machine = site(asgi="mysite.asgi:application")
+    machine.write("mysite/asgi.py", ASGI)
+    script = """
+print(json.dumps([ask(type="websocket", path="/shop/x"), ask(type="http", method="GET", path="/shop/_ntier/health")]))
+"""
+    echo, probe_answer = json.loads(machine.run("-c", SQLITE + SCOPES + script))
+    assert echo == [{"type": "echo", "client": ["192.0.2.9", 0]}]
+    start, body = probe_answer
+    assert start["status"] == 200
+    assert json.loads(body["body"]) == ALL_OK
+
+
+def test_djangos_own_application_starts_and_stops_without_an_error(site):
+    machine = site(asgi="mysite.asgi:application")
+    machine.write(
+        "mysite/asgi.py", "from django.core.asgi import get_asgi_application\napplication = get_asgi_application()\n"
+    )
+    answers_of = json.loads(machine.run("-c", SQLITE + SCOPES + "print(json.dumps(ask(type='lifespan')))"))
+    assert [message["type"] for message in answers_of] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]

@@ -40,6 +40,7 @@ def test_a_site_needs_four_keys_and_has_defaults_for_the_others():
             "settings": "blog.settings",
             "prefix": "",
             "wsgi": "",
+            "asgi": "",
             "python": "python3",
             "requirements": "",
             "packages": [],

@@ -8,7 +8,7 @@ from clusters import ROOT
 from rendering import variables_of
 
 from ansible_collections.ntier.django.plugins.filter import turns as filters
-from ansible_collections.ntier.django.plugins.plugin_utils.turns import reason, to_switch_back, told
+from ansible_collections.ntier.django.plugins.plugin_utils.turns import reason, staying, to_switch_back, told
 
 HOSTS = ("web1", "web2", "web3")
 OLD, NEW = "20260101T120000-old", "20260102T120000-new"
@@ -63,6 +63,43 @@ def test_on_one_box_the_sites_before_the_one_that_failed_stay():
 def test_a_host_that_no_balancer_finds_up_takes_all_sites_back():
     both = [entry("blog"), entry("polls")]
     assert back("web2", {"web1": both, "web2": both}, both, "", HOSTS[:2]) == {"web2": ["blog", "polls"], "web1": ["blog", "polls"]}  # fmt: skip
+
+
+def test_where_the_web_server_was_changed_every_site_goes_back_with_it():
+    both = [entry("blog"), entry("polls")]
+    switched = {"web1": both, "web2": [entry("blog")]}
+    found = to_switch_back(HOSTS[:2], switched, "web2", both, "polls", ("web1", "web2"))
+    assert {turn["host"]: [site["name"] for site in turn["sites"]] for turn in found} == {
+        "web2": ["blog", "polls"],
+        "web1": ["blog", "polls"],
+    }
+    # The old web server comes back even where there is no site yet.
+    assert to_switch_back(HOSTS, {}, "web1", [], "", ("web1",)) == [{"host": "web1", "sites": []}]
+    # Not on a host whose turn ended before it.
+    assert to_switch_back(HOSTS, switched, "web2", both, "", ("web1",))[0] == {
+        "host": "web2",
+        "sites": [{"name": "blog", "release": NEW, "live": OLD}],
+    }
+
+
+def test_what_stays_live_is_started_behind_another_web_server_as_well():
+    sites = [{"name": name, "health_url": name} for name in ("blog", "polls", "shop")]
+    states = {
+        "blog": {"live": OLD, "complete": {OLD: {"revision": "abc", "inputs": "x", "name": "blog"}}},
+        "polls": {"live": OLD, "complete": {}},
+        "shop": {"live": None, "complete": {}},
+    }
+    assert staying(sites, [entry("polls")], states) == [
+        {
+            "name": "blog",
+            "health_url": "blog",
+            "revision": "abc",
+            "inputs": "x",
+            "release": OLD,
+            "live": OLD,
+            "present": True,
+        }
+    ]
 
 
 # --- what is said -------------------------------------------------------------------------------------------------
@@ -130,6 +167,24 @@ def test_a_host_that_went_away_is_not_said_to_serve_anything():
         "web1 had the new release already, and went back.",
         "What is live on web2 is not certain. Mend it, and release again.",
     ]
+
+
+def test_a_web_server_that_came_back_is_said_to():
+    hostvars = {name: {"__release_due": [entry()]} for name in HOSTS}
+    hostvars["web1"] |= {"__release_switched": [entry()], "web_swapped_from": "nginx_gunicorn"}
+    hostvars["web2"] |= {"web_swapped_from": "nginx_gunicorn"}
+    reverted = filters.switched_back(HOSTS, hostvars, "web2", "")
+    assert [turn["host"] for turn in reverted] == ["web2", "web1"]
+    failure = {**FAILURE, "site": "", "step": "restart the web server"}
+    lines = filters.failure_text(failure, "web2", HOSTS, hostvars, reverted, {}).splitlines()
+    assert lines[0] == "Host web2: restart the web server failed."
+    assert lines[-1] == "The web provider is nginx_gunicorn again on web1 and web2."
+    lines = filters.failure_text(failure, "web2", HOSTS, hostvars, reverted, {"web1": "it is away"}).splitlines()
+    assert lines[-2:] == [
+        "web1 could not be switched back: it is away",
+        "What is live on web1 is not certain. Mend it, and release again.",
+    ]
+    assert "The web provider is nginx_gunicorn again on web2." in lines
 
 
 def test_a_host_that_had_the_release_from_an_earlier_run_is_said_to_have_it():
@@ -212,7 +267,10 @@ def tasks(path):
 def test_a_turn_drains_then_switches_then_undrains_and_goes_back_on_failure():
     (turn,) = tasks("roles/release/tasks/turn.yml")
     files = [task.get("ansible.builtin.include_tasks") for task in turn["block"]]
-    assert files == [None, "drain.yml", "live.yml", "undrain.yml", "back.yml"]
+    assert files == [None, "drain.yml", "swap.yml", "live.yml", "undrain.yml", "back.yml"]
+    # What the old web server comes back from is kept until every host has had its turn.
+    ended = tasks("roles/release/tasks/finish.yml")[-1]
+    assert ended["ansible.builtin.include_role"] == {"name": "ntier.django.web", "tasks_from": "swap_end"}
     # Else a host that goes away in its turn ends the run, and leaves the hosts before it as they are.
     assert (turn["ignore_unreachable"], turn["any_errors_fatal"]) == (True, False)
 
@@ -263,9 +321,11 @@ def test_every_task_that_asks_a_balancer_or_switches_is_asked_whether_it_reached
         assert block[0]["register"] == register
         assert f"{register}.results" in block[1]["vars"]["__release_away"]
     (switch,) = tasks("roles/release/tasks/switch.yml")
-    registered = [task["register"] for task in switch["block"][:-1]]
+    noted, *asking, failing = switch["block"]
+    assert "ansible.builtin.set_fact" in noted
+    registered = [task["register"] for task in asking]
     assert all(name in switch["vars"]["__release_away"] for name in registered)
-    assert "ansible.builtin.fail" in switch["block"][-1]
+    assert "ansible.builtin.fail" in failing
 
 
 def test_nothing_is_built_while_a_host_is_drained_and_hosts_take_turns():
@@ -291,4 +351,4 @@ def test_site_and_release_share_one_implementation():
     imports = [
         play.get("import_playbook") for name in ("tier_web", "release") for play in tasks(f"playbooks/{name}.yml")
     ]
-    assert imports == [None, "tier_release.yml", "preflight.yml", "tier_release.yml"]
+    assert imports == [None, "tier_release.yml", "preflight.yml", None, "tier_release.yml"]

@@ -144,6 +144,7 @@ def test_nginx_is_told_what_it_needs_and_no_more():
             "workers": 2,
             "threads": 4,
             "files": "local",
+            "websockets": False,
         }
     ]
 
@@ -899,6 +900,7 @@ def test_the_settings_file_has_what_the_overlay_reads_and_no_more():
         "prefix",
         "settings",
         "wsgi",
+        "asgi",
         "secret_key",
         "database",
         "memcached_servers",
@@ -912,7 +914,7 @@ def test_the_settings_file_has_what_the_overlay_reads_and_no_more():
         "https",
     }
     texts = [path.read_text() for path in (ROOT / "roles/release/files/overlay").iterdir() if path.is_file()]
-    read = re.findall(r"(?:NTIER_SITE|_values)\[['\"](\w+)['\"]\]", "".join(texts))
+    read = re.findall(r"(?:NTIER_SITE|_?values)\[['\"](\w+)['\"]\]", "".join(texts))
     assert set(read) <= set(a_runtime())
 
 

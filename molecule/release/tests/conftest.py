@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 INVENTORY = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
@@ -200,6 +201,15 @@ def live(cluster) -> Callable[[], dict[str, tuple[str, str]]]:
 def releases(cluster) -> Callable[[], dict[str, list[str]]]:
     """Return a function that lists the releases of each host."""
     return lambda: {name: cluster[name].check_output("ls /srv/guestbook/releases").split() for name in WEB}
+
+
+@pytest.fixture(scope="session")
+def visit(browser, addresses, tmp_path_factory):
+    """Return a new visitor's browser for a domain, which comes to the balancer by https."""
+    secrets = yaml.safe_load((INVENTORY / "group_vars/ntier_secrets.yml").read_text())
+    authority = tmp_path_factory.mktemp("trust") / "authority.pem"
+    authority.write_text(secrets["ntier_cluster"]["authority_certificate"])
+    return lambda domain: browser(addresses["lb1"], domain, str(authority))
 
 
 @pytest.fixture(scope="session")
