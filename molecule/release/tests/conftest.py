@@ -20,7 +20,6 @@ import yaml
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 INVENTORY = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
-HERE = Path(__file__).parent
 #: Where the output of every playbook is kept, for whoever looks into a failure.
 RUNS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "runs"
 WEB = ["web1", "web2"]
@@ -67,12 +66,12 @@ class Visitors:
         """Have them come, and wait for the first answers."""
         self.host.check_output("systemctl stop visitors.service; rm -rf %s; mkdir -p %s", ROOM, ROOM)
         for name, text in {
-            "load.py": (HERE / "load.py").read_text(),
+            "visitors.py": (PROJECT / "molecule/shared/visitors.py").read_text(),
             "order.json": json.dumps({**ORDER, "address": address, "word": self.word}),
         }.items():
             self.host.check_output(f"cat > {ROOM}/{name} <<'END-OF-FILE'\n{text}\nEND-OF-FILE")
         self.host.check_output(
-            "systemd-run --quiet --unit=visitors --service-type=exec python3 %s/load.py %s/order.json", ROOM, ROOM
+            "systemd-run --quiet --unit=visitors --service-type=exec python3 %s/visitors.py %s/order.json", ROOM, ROOM
         )
         until(lambda: self.host.file(f"{ROOM}/progress.json").exists, 20, "no visitor comes")
         until(lambda: self.report()["answered"] > 30, 60, "no visitor is answered")

@@ -1,13 +1,16 @@
-"""Constant requests to the guestbook, on a test host, every answer counted: load.py ORDER, a JSON file like this:
+"""Constant requests to the guestbook, on a test host, every answer counted: visitors.py ORDER, a JSON file like this:
 
     address, domain         where to, and as which site
+    scheme                  https, unless it is http
+    versions                whether pages and style sheets name their version, and have to be of one; true unless it is said
     word                    what the names of those who sign up, and so the texts that they write, begin with
     seconds, most           how long and how many requests at the most
     readers, readers2       visitors who read, by HTTP/1.1 and by HTTP/2
     writers, uploaders      visitors who sign up, write, and send pictures
     pause                   seconds between a visitor's requests
     patience                seconds that a visitor waits for an answer
-    folder                  where C(progress.json) is written all the time, C(report.json) at the end, and C(stop) is looked for
+    folder                  where C(progress.json) is written all the time, C(report.json) at the end, and C(stop) is looked for;
+                            C(events.csv) has a line for every answer: time of day in seconds, kind, status, milliseconds
 
 A visitor asks once. What is not as it should be is a failure: another status, no answer, a page that is a mixture of two
 versions, a style sheet of another version than its page, an entry that is not there after it was written, a picture
@@ -47,7 +50,7 @@ class Order:
     """What was asked for, and whether it is enough."""
 
     def __init__(self, values: dict) -> None:
-        self.__dict__.update(values)
+        self.__dict__.update({"scheme": "https", "versions": True, **values})
         self.folder = pathlib.Path(values["folder"])
         self.start = time.monotonic()
         self.ended = ""
@@ -74,6 +77,7 @@ class Book:
     def __init__(self, order: Order) -> None:
         self.order = order
         self.lock = threading.Lock()
+        self.events = (order.folder / "events.csv").open("w", buffering=1)
         self.sent = self.answered = self.failed = 0
         self.answers: dict = collections.defaultdict(collections.Counter)
         self.slowest: dict = {}
@@ -99,6 +103,7 @@ class Book:
             self.answered += 1
             self.protocols[protocol] += 1
             self.answers[kind][status] += 1
+            self.events.write(f"{time.time():.3f},{kind},{status},{took * 1000:.0f}\n")
             self.slowest[kind] = max(self.slowest.get(kind, (0, "")), (round(took, 2), time.strftime("%H:%M:%S")))
 
     def fail(self, kind: str, what: str, body: str = "", took: float = 0.0) -> None:
@@ -130,7 +135,7 @@ class Book:
     def report(self) -> str:
         """Return everything as JSON."""
         with self.lock:
-            report = {name: value for name, value in vars(self).items() if name not in ("order", "lock")}
+            report = {name: value for name, value in vars(self).items() if name not in ("order", "lock", "events")}
             return json.dumps({**report, "seconds": self.order.now(), "ended": self.order.ended})
 
 
@@ -168,9 +173,11 @@ class Http1:
     def send(self, method: str, path: str, headers: dict, body=None) -> Answer:
         """Send a request and return its answer; *body* is bytes, or parts of them that come slowly."""
         if self.connection is None:
-            self.connection = http.client.HTTPSConnection(
-                self.order.address, timeout=self.order.patience, context=self.context
-            )
+            place, patience = self.order.address, self.order.patience
+            if self.order.scheme == "http":
+                self.connection = http.client.HTTPConnection(place, timeout=patience)
+            else:
+                self.connection = http.client.HTTPSConnection(place, timeout=patience, context=self.context)
         try:
             self.connection.request(method, path, body=body, headers={"Host": self.order.domain, **headers})
             answer = self.connection.getresponse()
@@ -315,8 +322,8 @@ class Visitor(threading.Thread):
     def page(self, kind: str, path: str, **more) -> Answer | None:
         """Ask for a page, whose parts have to be of one version."""
         answer = self.ask(kind, path, **more)
-        if not answer:
-            return None
+        if not answer or not self.order.versions:
+            return answer
         parts = [
             re.findall(pattern, answer.text)
             for pattern in (r'data-template="(\w+)"', r'data-code="(\w+)"', r'id="web-host">([^<]+)<')
@@ -348,12 +355,14 @@ class Reader(Visitor):
 
     def journey(self) -> None:
         """Read a page."""
-        path = self.random.choice(PAGES)
+        path = self.random.choice([path for path in PAGES if path != "/slow/" or self.order.versions])
         page = self.page("slow page" if path == "/slow/" else "page", path, headers=self.headers)
         if page:
             found = re.search(r'href="(/static/entries/style\.[0-9a-f]+\.css)"', page.text)
             if not found:
                 self.book.fail("page", "the page refers to no style sheet with a hash in its name", page.text)
+            elif not self.order.versions:
+                self.ask("style", found[1], headers=self.headers)
             else:
                 self.style("style", found[1], page.version, self.headers)
                 if not self.remembered or time.monotonic() - self.remembered[-1][0] > 5:
@@ -379,7 +388,10 @@ class Writer(Visitor):
         if not page:
             return None
         body = urllib.parse.urlencode({"csrfmiddlewaretoken": self.token(page), **fields}).encode()
-        headers = {"Content-Type": "application/x-www-form-urlencoded", "Referer": f"https://{self.order.domain}{form}"}
+        headers = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "Referer": f"{self.order.scheme}://{self.order.domain}{form}",
+        }
         return self.ask(kind, path, method="POST", expect=302, headers=headers, body=body)
 
     def home(self) -> Answer | None:
@@ -467,7 +479,7 @@ class Uploader(Writer):
         body += f'--{edge}\r\nContent-Disposition: form-data; name="picture"; filename="noise.png"\r\nContent-Type: image/png\r\n\r\n'.encode()
         body += picture + f"\r\n--{edge}--\r\n".encode()
         headers = {"Content-Type": f"multipart/form-data; boundary={edge}", "Content-Length": str(len(body))}
-        headers["Referer"] = f"https://{self.order.domain}/"
+        headers["Referer"] = f"{self.order.scheme}://{self.order.domain}/"
         slow = self.number % 3 == 0
         kind = "slow upload" if slow else "upload"
         if not self.ask(

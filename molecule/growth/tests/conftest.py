@@ -1,0 +1,191 @@
+"""What the tests of growth share: the visitors who come all the time, `site` with the inventory of a figure, and where the data is."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+HOSTS = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
+FIGURES = Path(__file__).parent.parent / "figures"
+ROOM = "/run/visitors"
+ORDER = {
+    "domain": "guestbook.example.com",
+    "scheme": "http",
+    "versions": False,
+    "seconds": 3000,
+    "most": 60000,
+    "readers": 2,
+    "readers2": 0,
+    "writers": 4,
+    "uploaders": 1,
+    "pause": 0.2,
+    "patience": 45,
+    "folder": ROOM,
+}
+
+
+def until(condition: Callable[[], Any], seconds: float, what: str, pause: float = 0.5) -> Any:
+    """Ask again and again until the condition holds, and return what it returned; *what* says what never came."""
+    end = time.monotonic() + seconds
+    while True:
+        last = condition()
+        if last:
+            return last
+        assert time.monotonic() < end, f"{what}, not even after {seconds} seconds: {last}"
+        time.sleep(pause)
+
+
+def inventory(figure: int) -> Path:
+    """Return the folder of a figure's inventory: its groups, with the way to the test hosts, and the cluster's variables."""
+    folder = EPHEMERAL / "figures" / str(figure)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, target in {
+        "hosts.yml": FIGURES / str(figure) / "hosts.yml",
+        "group_vars": HOSTS / "group_vars",
+        "zz_test_hosts.yml": HOSTS / "zz_test_hosts.yml",
+    }.items():
+        link = folder / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(target.resolve())
+    return folder
+
+
+@dataclasses.dataclass
+class Run:
+    """What came of a playbook."""
+
+    code: int
+    output: str
+    seconds: float
+
+    @property
+    def words(self) -> str:
+        """Return the output without line breaks, which a message may have anywhere."""
+        return " ".join(self.output.split())
+
+    def changed(self) -> dict[str, int]:
+        """Return how much was changed on each host."""
+        recap = self.output.split("PLAY RECAP")[1]
+        return {host: int(number) for host, number in re.findall(r"^(\S+) +:.*\bchanged=(\d+)", recap, re.M)}
+
+
+@pytest.fixture(scope="session")
+def site() -> Callable[..., Run]:
+    """Return a function that runs `site` with the inventory of a figure: site(2, "--check").
+
+    With *until* it kills the run as soon as that function, which is asked all the time, returns something true.
+    """
+
+    def run(figure: int, *options: str, until: Callable[[], Any] | None = None) -> Run:
+        start = time.monotonic()
+        log = EPHEMERAL / f"site-{time.strftime('%H%M%S')}-{figure}.log"
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                ["ansible-playbook", "-i", str(inventory(figure)), "ntier.django.site", *options],
+                cwd=PROJECT,
+                env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                while until and process.poll() is None:
+                    if until():
+                        os.killpg(process.pid, 9)
+                        break
+                    time.sleep(0.1)
+                code = process.wait(timeout=600)
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, 9)
+        took = time.monotonic() - start
+        print(f"site with figure {figure} {' '.join(options)}: {code} after {took:.1f} s", file=sys.stderr)
+        return Run(code, log.read_text(), took)
+
+    return run
+
+
+class Visitors:
+    """The visitors, who come from a host that is no part of the cluster."""
+
+    def __init__(self, host) -> None:
+        self.host = host
+        self.word = f"run{time.time_ns()}"
+
+    def start(self, address: str) -> None:
+        """Have them come, and wait for the first answers."""
+        self.host.check_output("systemctl stop visitors.service; rm -rf %s; mkdir -p %s", ROOM, ROOM)
+        for name, text in {
+            "visitors.py": (PROJECT / "molecule/shared/visitors.py").read_text(),
+            "order.json": json.dumps({**ORDER, "address": address, "word": self.word}),
+        }.items():
+            self.host.check_output(f"cat > {ROOM}/{name} <<'END-OF-FILE'\n{text}\nEND-OF-FILE")
+        self.host.check_output(
+            "systemd-run --quiet --unit=visitors --service-type=exec python3 %s/visitors.py %s/order.json", ROOM, ROOM
+        )
+        until(lambda: self.host.file(f"{ROOM}/progress.json").exists, 20, "no visitor comes")
+        until(lambda: self.report()["answered"] > 30, 60, "no visitor is answered")
+
+    def report(self) -> dict:
+        """Return what they have seen so far."""
+        return json.loads(self.host.check_output("cat %s/progress.json", ROOM))
+
+    def events(self, since: float) -> list[tuple[float, str, str, int]]:
+        """Return the answers since a time of day: when, kind, status, milliseconds."""
+        lines = self.host.check_output("cat %s/events.csv", ROOM).splitlines()
+        rows = [line.split(",") for line in lines if line.count(",") == 3]
+        return [(float(at), kind, status, int(took)) for at, kind, status, took in rows if float(at) > since]
+
+    def clock(self) -> float:
+        """Return the time of day where they are."""
+        return float(self.host.check_output("date +%s", "%s.%N"))
+
+    def stop(self) -> dict:
+        """Let them finish what they have begun, and return their report."""
+        self.host.check_output("touch %s/stop", ROOM)
+        until(lambda: self.host.file(f"{ROOM}/report.json").exists, ORDER["patience"] + 20, "the visitors do not go")
+        return json.loads(self.host.check_output("cat %s/report.json", ROOM))
+
+
+@pytest.fixture(scope="session")
+def visitors(cluster) -> Iterator[Visitors]:
+    """Give the visitors, who come as long as there are tests that want them."""
+    come = Visitors(cluster["visitor1"])
+    come.start(cluster.variables("box1")["ntier_address"])
+    try:
+        yield come
+    finally:
+        come.stop()
+
+
+@pytest.fixture
+def unnoticed(visitors) -> Iterator[Visitors]:
+    """Have a test with visitors, of whom none may notice anything."""
+    before = visitors.report()
+    yield visitors
+    time.sleep(3)  # for what comes of it
+    after = visitors.report()
+    told = json.dumps(after["failures"][len(before["failures"]) :][:10], indent=1)
+    assert after["failed"] == before["failed"], f"{after['failed'] - before['failed']} failures: {told}"
+    assert not after["ended"], f"the visitors have gone: {after['ended']}"
+    assert after["answered"] > before["answered"]
+
+
+@pytest.fixture(scope="session")
+def primaries(cluster) -> Callable[[], list[str]]:
+    """Return a function that asks every host whether its PostgreSQL takes rows, and names those that do."""
+    ask = "runuser -u postgres -- psql -AtXc 'SELECT pg_is_in_recovery()' 2> /dev/null"
+    return lambda: [name for name in ("box1", "db1") if cluster[name].run(ask).stdout.strip() == "f"]

@@ -1,0 +1,86 @@
+"""From figure to figure and back, under constant requests: the inventory changes, `site` runs, and the data follows.
+
+One story, in this order. Nobody may notice anything of it but a short wait; the last test counts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+#: How long a write may wait in a handover, in milliseconds. Test hosts share two cores.
+PAUSE = 3000
+
+
+def waited(visitors, since: float) -> int:
+    """Return how long the slowest write has taken since a time of day, in milliseconds."""
+    return max(took for _at, kind, _status, took in visitors.events(since) if kind in ("entry", "upload", "sign up"))
+
+
+def test_figure_1_is_built(site, primaries):
+    """From hosts on which nothing is."""
+    done = site(1)
+    assert done.code == 0, done.output
+    assert primaries() == ["box1"]
+
+
+def test_the_plan_says_what_moves(site, primaries):
+    """A dry run with the next figure moves nothing, and names what would."""
+    done = site(2, "--check", "--diff")
+    assert done.code == 0, done.output
+    assert re.search(r"database +box1 → db1", done.output), done.output
+    assert primaries() == ["box1"]
+
+
+def test_the_database_moves_to_a_host_of_its_own(unnoticed, site, primaries):
+    """20-1 → 20-2."""
+    start = unnoticed.clock()
+    done = site(2)
+    assert done.code == 0, done.output
+    assert "The database has moved from box1 to db1." in done.words, done.output
+    assert primaries() == ["db1"]
+    longest = waited(unnoticed, start)
+    print(f"longest write {longest} ms", file=sys.stderr)
+    assert longest < PAUSE
+
+
+def test_the_second_run_changes_nothing(unnoticed, site):
+    """The old server is left behind for good."""
+    done = site(2)
+    assert done.code == 0, done.output
+    assert set(done.changed().values()) == {0}, done.output
+
+
+def test_a_controller_that_dies_in_the_move_finishes_it_the_next_time(unnoticed, site, primaries, cluster):
+    """And back, 20-2 → 20-1: the run is killed when the handover has begun, and there are never two primaries."""
+    db1 = cluster["db1"]
+    done = site(1, until=lambda: db1.run("systemctl is-active ntier-handover.service").stdout.strip() == "activating")
+    assert done.code == -9, done.output
+    assert len(primaries()) <= 1
+    done = site(1)
+    assert done.code == 0, done.output
+    assert primaries() == ["box1"]
+    done = site(1)
+    assert done.code == 0, done.output
+    assert set(done.changed().values()) == {0}, done.output
+
+
+def test_nobody_has_noticed(visitors, cluster):
+    """Over all of it: no request failed, each was answered, and what was accepted is in the database once."""
+    report = visitors.stop()
+    slowest = ", ".join(f"{kind} {seconds} s at {when}" for kind, (seconds, when) in sorted(report["slowest"].items()))
+    told = f"{report['failed']} failed of {report['sent']} requests in {report['seconds']:.0f} s; slowest: {slowest}"
+    print(f"\n{told}\n{report['answers']}", file=sys.stderr)
+    assert report["ended"] == "stop"
+    assert report["failed"] == 0, f"{told}: {report['failures'][:10]}"
+    assert report["answered"] == report["sent"]
+    assert len(report["written"]) > 100
+    rows = (
+        "import json; from entries.models import Entry; "
+        f"found = Entry.objects.filter(message__startswith='{visitors.word}'); "
+        "print(json.dumps(list(found.values_list('message', 'picture'))))"
+    )
+    kept = json.loads(cluster["box1"].check_output("ntier-manage guestbook shell -c %s | tail -1", rows))
+    assert sorted(text for text, picture in kept if not picture) == sorted(report["written"])
+    assert sorted(text for text, picture in kept if picture) == sorted(report["uploaded"])
