@@ -105,9 +105,12 @@ class ActionModule(ActionBase):
                 faults.sentences.append(str(error))
         if self._task.args.get("built", False):
             check_built(cluster, [host for host in asked if host not in records], faults)
+        moves = self._task.args.get("moves", True)
         if records:
-            move = asis.check(cluster, self._cluster_id(variables), records, faults, databases)
-        if move and not self._task.args.get("moves", True):
+            move = asis.check(
+                cluster, self._cluster_id(variables), records, faults, databases if moves or databases else None
+            )
+        if move and not moves:
             check_moved(move, faults)
         if faults:
             raise AnsibleActionFail(

@@ -8,6 +8,7 @@ members of the cluster, so that a host that vanished from the inventory is still
 
 from __future__ import annotations
 
+import types
 import typing as t
 
 from .faults import Faults, listed
@@ -32,6 +33,8 @@ def record(topology: t.Mapping[str, t.Any], cluster: str, host: str) -> dict[str
     }
 
 
+#: The answers of hosts none of which has answered.
+NOBODY: t.Mapping[str, t.Any] = types.MappingProxyType({})
 #: Bytes of a copy in a second, as slow as disks and networks are that one meets.
 COPIED = 50 * 10**6
 #: Seconds of a handover beside the copy: preparing hosts, checkpoints, cleaning up.
@@ -48,14 +51,15 @@ def check(
     cluster: str,
     records: t.Mapping[str, t.Mapping[str, t.Any]],
     faults: Faults,
-    databases: t.Mapping[str, t.Mapping[str, t.Any]] | None = None,
+    databases: t.Mapping[str, t.Mapping[str, t.Any]] | None = NOBODY,
 ) -> dict[str, t.Any]:
     """Note in *faults* what would lose data: hosts of another cluster, and data that the inventory leaves behind.
 
     :arg cluster: the id of the inventory's cluster; empty when it has none yet.
     :arg records: host → the record that it keeps, for hosts that have one.
-    :arg databases: host → what the module C(database_state) has found there, for the hosts that were asked.
-    :return: the move of the database, see L(database_move); empty where there is none.
+    :arg databases: host → what the module C(database_state) has found there, for the hosts that were asked; None for a playbook
+        that moves nothing and has not asked.
+    :return: the move of the database, see L(database_move); empty where there is none. Without *databases* C(from) and C(to) alone.
     """
     own = {}
     for host, found in records.items():
@@ -83,7 +87,9 @@ def check(
             continue
         if tier == "database" and len(left) == len(keepers) == len(wanted) == 1 and left[0] in topology["hosts"]:
             webs = dict.fromkeys(host for found in own.values() for host in found.get("members", {}).get("web", []))
-            move = database_move(topology, left[0], wanted[0], list(webs), databases or {}, faults)
+            move = {"from": left[0], "to": wanted[0]}
+            if databases is not None:
+                move = database_move(topology, left[0], wanted[0], list(webs), databases, faults)
             continue
         new = [host for host in wanted if host not in keepers]
         instead = f", and {listed(new)} would start without any" if new else ""

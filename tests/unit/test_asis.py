@@ -375,3 +375,9 @@ def test_what_a_handover_wrote_down_is_read(tmp_path):
     assert databases.handover_of(str(path)) == {"id": "box1-db1", "step": "fenced"}
     path.write_text("")
     assert databases.handover_of(str(path))["step"] == "unreadable"
+
+
+def test_a_playbook_that_moves_nothing_is_told_that_a_move_is_due():
+    faults = Faults()
+    move = asis.check(build(FIGURE_2), ID, records_of(build(ONE_BOX)), faults, None)
+    assert (move, faults.sentences) == ({"from": "box1", "to": "db1"}, [])
