@@ -9,8 +9,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,17 +35,39 @@ class Steps:
         self.logs = logs
         self.passed = 0
         self.failed = 0
+        self.failures: list[str] = []
+        self.lock = threading.Lock()
         self.logs.mkdir(parents=True, exist_ok=True)
 
     def run(self, name: str, command: list[str], watch: Callable[[str], None] | None = None, hint: str = "") -> bool:
         """Run one command and return whether it succeeded; `watch` is given each line of its output as it comes."""
         say(f"  {name:<34}", end="\n" if watch else "")
         start = time.monotonic()
+        code, lines = self.execute(name, command, watch)
+        return self.count(f"  {name:<34}" if watch else "", name, time.monotonic() - start, code, lines, hint)
+
+    def lanes(self, *lanes: dict[str, list[str]]) -> None:
+        """Run several lists of commands side by side; what is said of a command is said at its end."""
+
+        def follow(lane: dict[str, list[str]]) -> None:
+            for name, command in lane.items():
+                start = time.monotonic()
+                code, lines = self.execute(name, command)
+                with self.lock:
+                    self.count(f"  {name:<34}", name, time.monotonic() - start, code, lines)
+
+        with ThreadPoolExecutor(len(lanes)) as pool:
+            list(pool.map(follow, lanes))
+
+    def execute(
+        self, name: str, command: list[str], watch: Callable[[str], None] | None = None
+    ) -> tuple[int, list[str]]:
+        """Run one command with its output in a file; return its exit code and the lines."""
         lines: list[str] = []
         # Wide, because tools cut their lines at the width of a terminal, and no terminal is here.
         environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "ANSIBLE_NOCOLOR": "1", "PY_COLORS": "0"}
         environment.pop("FORCE_COLOR", None)
-        log = self.logs / (re.sub(r"\W+", "-", name) + ".log")
+        log = self.logs / log_name(name)
         with (
             log.open("w") as file,
             subprocess.Popen(
@@ -63,21 +87,27 @@ class Steps:
                 lines.append(line.rstrip())
                 if watch:
                     watch(line)
+        return process.returncode, lines
+
+    def count(self, head: str, name: str, seconds: float, code: int, lines: list[str], hint: str = "") -> bool:
+        """Say what came of a step, remember what failed, and return whether all went well."""
         passed, failed = count_tests(lines)
-        good = process.returncode == 0 and not failed
+        good = code == 0 and not failed
         self.passed += passed or (1 if good else 0)
         self.failed += 0 if good else failed or 1
         tests = f"{passed} tests passed, {failed} failed" if passed or failed else ""
-        if watch:
-            say(f"  {name:<34}", end="")
-        say(f"{'ok    ' if good else 'FAILED'} {time.monotonic() - start:6.0f} s  {tests}".rstrip())
+        say(f"{head}{'ok    ' if good else 'FAILED'} {seconds:6.0f} s  {tests}".rstrip())
         if not good:
+            self.failures.extend(f"{name}: {test}" for test in failed_tests(lines) or ["see its output"])
             say("\n".join(f"    | {line}" for line in lines[-SHOWN_LINES:]))
+            log = self.logs / log_name(name)
             say(f"    The whole output: {log.relative_to(ROOT)}" + (f"\n    {hint}" if hint else ""))
         return good
 
     def close(self) -> int:
-        """Print the closing line and return the exit code."""
+        """Print what failed, by name, and the closing line; return the exit code."""
+        for failure in self.failures:
+            say(f"FAILED {failure}")
         say(f"{self.passed} passed, {self.failed} failed")
         return 1 if self.failed else 0
 
@@ -93,6 +123,17 @@ def count_tests(lines: list[str]) -> tuple[int, int]:
                 else:
                     failed += int(number)
     return passed, failed
+
+
+def failed_tests(lines: list[str]) -> list[str]:
+    """Return the tests that pytest names in its summary, each with the beginning of its message, in their order."""
+    found = [re.search(r"\b(?:FAILED|ERROR) (\S+::.*)", line) for line in lines]
+    return list(dict.fromkeys(match[1].split("/")[-1][:160].rstrip() for match in found if match))
+
+
+def log_name(step: str) -> str:
+    """Return the name of a step's log file."""
+    return re.sub(r"\W+", "-", step) + ".log"
 
 
 def playbook(name: str, *options: str) -> list[str]:

@@ -80,7 +80,7 @@ def test_the_projects_exception_is_found_with_every_server(server):
 
 
 def test_an_exception_of_a_package_is_said_with_its_last_call():
-    journal = WSGI.split(f'  File "{HOME}/project')[0] + (
+    journal = WSGI.partition(f'  File "{HOME}/project')[0] + (
         f'  File "{PACKAGES}/django/conf/__init__.py", line 9, in _setup\n'
         "    raise ImproperlyConfigured(\n"
         "django.core.exceptions.ImproperlyConfigured: The SECRET_KEY setting must not be empty.\n"

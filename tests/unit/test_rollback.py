@@ -322,9 +322,11 @@ def test_a_release_that_is_live_on_any_host_is_removed_on_none():
 
 
 def test_only_what_no_host_needs_is_removed():
-    tasks = yaml.safe_load((ROOT / "roles/release/tasks/activate.yml").read_text())
-    (task,) = [task for task in tasks if "ansible.builtin.file" in task]
-    assert task["loop"] == "{{ __release_removable }}"
+    # When every host has the new release; and their static files while they still say which those are.
+    tasks = yaml.safe_load((ROOT / "roles/release/tasks/finish.yml").read_text())
+    prune, remove = tasks[-2:]
+    assert "__release_removable" in prune["vars"]["__release_gone"]
+    assert (remove["ansible.builtin.file"]["state"], remove["loop"]) == ("absent", "{{ __release_removable }}")
 
 
 @pytest.mark.parametrize(("leader_in", "expected"), [(True, ["box1", "web2", "web3"]), (False, ["web2", "web3"])])

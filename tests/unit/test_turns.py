@@ -269,8 +269,12 @@ def test_a_turn_drains_then_switches_then_undrains_and_goes_back_on_failure():
     files = [task.get("ansible.builtin.include_tasks") for task in turn["block"]]
     assert files == [None, "drain.yml", "swap.yml", "live.yml", "undrain.yml", "back.yml"]
     # What the old web server comes back from is kept until every host has had its turn.
-    ended = tasks("roles/release/tasks/finish.yml")[-1]
-    assert ended["ansible.builtin.include_role"] == {"name": "ntier.django.web", "tasks_from": "swap_end"}
+    ended = [
+        task["ansible.builtin.include_role"]
+        for task in tasks("roles/release/tasks/finish.yml")
+        if "ansible.builtin.include_role" in task
+    ]
+    assert ended == [{"name": "ntier.django.web", "tasks_from": "swap_end"}]
     # Else a host that goes away in its turn ends the run, and leaves the hosts before it as they are.
     assert (turn["ignore_unreachable"], turn["any_errors_fatal"]) == (True, False)
 

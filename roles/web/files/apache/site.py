@@ -45,7 +45,7 @@ sys.path[:] = [f"{_release}/ntier", f"{_release}/project", *(path.replace(_curre
 os.chdir(f"{_release}/project")
 
 try:
-    from ntier_wsgi import application  # noqa: F401
+    from ntier_wsgi import application  # noqa: F401  # pylint: disable=unused-import
 except BaseException:
     traceback.print_exc()
     raise

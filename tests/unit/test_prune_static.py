@@ -1,0 +1,102 @@
+"""Static files go with the last release that refers to them, and no sooner."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+from clusters import ROOT
+
+PROGRAM = ROOT / "roles/release/files/prune_static.py"
+SPEC = importlib.util.spec_from_file_location("prune_static", PROGRAM)
+prune_static = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(prune_static)
+
+
+@pytest.fixture
+def site(tmp_path):
+    """Return a function that makes a release with a list of static files, and the folders of both."""
+    root, releases = tmp_path / "static", tmp_path / "releases"
+    root.mkdir()
+
+    def release(name, **paths):
+        folder = releases / name
+        folder.mkdir(parents=True)
+        for plain, hashed in paths.items():
+            for file in (plain, hashed, f"{hashed}.gz"):
+                (root / file).parent.mkdir(exist_ok=True)
+                (root / file).write_text(file)
+        (folder / "staticfiles.json").write_text(json.dumps({"paths": paths, "version": "1.1"}))
+        return str(folder)
+
+    return release, root, releases
+
+
+def names(root):
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+
+def test_what_only_a_release_that_goes_refers_to_is_removed(site):
+    release, root, _releases = site
+    old = release("1", **{"a.css": "a.111.css", "b.css": "b.111.css", "c.txt": "c.txt"})
+    release("2", **{"a.css": "a.222.css", "b.css": "b.111.css"})
+    assert prune_static.prune(str(root), [old]) == 1
+    assert names(root) == [
+        "a.222.css",
+        "a.222.css.gz",
+        "a.css",
+        "b.111.css",
+        "b.111.css.gz",
+        "b.css",
+        "c.txt",
+        "c.txt.gz",
+    ]
+    # A run that was cut off here does it again.
+    assert prune_static.prune(str(root), [old]) == 0
+
+
+def test_what_goes_with_several_releases_is_removed_once(site):
+    release, root, _releases = site
+    going = [release("1", **{"a.css": "a.111.css"}), release("2", **{"a.css": "a.111.css"})]
+    release("3", **{"a.css": "a.333.css"})
+    assert prune_static.prune(str(root), going) == 1
+    assert names(root) == ["a.333.css", "a.333.css.gz", "a.css"]
+
+
+def test_a_list_beside_the_files_counts_as_a_release_that_stays(site):
+    release, root, _releases = site
+    old = release("1", **{"a.css": "a.111.css"})
+    (root / "staticfiles.json").write_text(json.dumps({"paths": {"a.css": "a.111.css"}}))
+    assert prune_static.prune(str(root), [old]) == 0
+
+
+def test_a_release_without_a_list_takes_nothing_along(site):
+    release, root, releases = site
+    release("1", **{"a.css": "a.111.css"})
+    (releases / "2").mkdir()
+    assert prune_static.prune(str(root), [str(releases / "2")]) == 0
+    assert "a.111.css" in names(root)
+
+
+def test_a_name_that_leads_elsewhere_is_left_alone(site):
+    release, root, _releases = site
+    other = root.parent / "precious"
+    other.write_text("x")
+    old = release("1")
+    (root.parent / "releases/1/staticfiles.json").write_text(json.dumps({"paths": {"a": "../precious"}}))
+    assert prune_static.prune(str(root), [old]) == 0
+    assert other.exists()
+
+
+def test_it_runs_from_its_text_as_the_role_has_it(site):
+    release, root, _releases = site
+    old = release("1", **{"a.css": "a.111.css"})
+    command = [sys.executable, "-", str(root), old]
+    done = subprocess.run(command, input=PROGRAM.read_text(), capture_output=True, text=True, check=True)
+    assert done.stdout == "1 removed\n"
+    (root.parent / "releases/1/staticfiles.json").write_text("{")
+    done = subprocess.run(command, input=PROGRAM.read_text(), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("prune_static.py: ")
+    assert "Traceback" not in done.stderr
