@@ -188,12 +188,12 @@ def kept(what="none", system="", **more):
     return {"what": what, "system": system, "version": version, "bytes": 0, "free": 50 * GB, "databases": 0, "handover": {}, **more}  # fmt: skip
 
 
-def move_of(found, before=ONE_BOX, after=FIGURE_2):
-    """Return the move and what is in its way."""
+def move_of(found, before=None, after=None):
+    """Return the move from figure 1 to 2, or between the groups that are given, and what is in its way."""
     faults = Faults()
-    old = build(before)
+    old = build(before or ONE_BOX)
     found = {host: entry for host, entry in found.items() if entry}
-    return asis.check(build(after), ID, records_of(old), faults, found), faults.sentences
+    return asis.check(build(after or FIGURE_2), ID, records_of(old), faults, found), faults.sentences
 
 
 PRIMARY = kept("primary", "1", bytes=2 * GB, databases=1)

@@ -419,7 +419,7 @@ class Server:
         """Make sure that the server, however it is started, is no primary again."""
         write(self.data / "standby.signal", "", like=self.data / "PG_VERSION")
 
-    def bar(self):
+    def forbid_start(self):
         """Have the system not start the server any more."""
         write(self.place["start"], "disabled\n", like=self.place["start"])
         if not self.mask.is_symlink():
@@ -1328,7 +1328,7 @@ class Run:
             kept=self.state.get("kept")
             or f"{self.server.data}.handed-over-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}",
         )
-        self.server.bar()
+        self.server.forbid_start()
         self.standby.ask("tidy", 30, role=self.plan["role"])
         self.mark("tidied")
         kept = self.keep()
