@@ -81,6 +81,7 @@ class ActionModule(ActionBase):
         records: dict[str, t.Any] = {}
         databases: dict[str, t.Any] = {}
         move: dict[str, t.Any] = {}
+        leaving: dict[str, list[str]] = {}
         asked = []
         for host in cluster["hosts"]:
             own = variables["hostvars"][host]
@@ -97,8 +98,8 @@ class ActionModule(ActionBase):
             record = (facts.get("ansible_local") or {}).get("ntier")
             if isinstance(record, dict):
                 records[host] = record
-            if memory is None or cores is None:
-                continue  # not asked, because of --limit
+            if memory is None or cores is None or not cluster["hosts"][host]["tiers"]:
+                continue  # not asked, because of --limit, or about to leave
             try:
                 sizes[host] = size_in(cluster, host, memory, cores, own.get("ntier_memory_shares"))
             except TooLittleMemory as error:
@@ -110,13 +111,14 @@ class ActionModule(ActionBase):
             move = asis.check(
                 cluster, self._cluster_id(variables), records, faults, databases if moves or databases else None
             )
+            leaving = asis.check_leaving(cluster, records, faults)
         if move and not moves:
             check_moved(move, faults)
         if faults:
             raise AnsibleActionFail(
                 str(InventoryError(faults.sentences, "The hosts can't serve what the inventory says"))
             )
-        result.update(changed=False, plan=plan.render(cluster, sizes, move), move=move)
+        result.update(changed=False, plan=plan.render(cluster, sizes, move, leaving), move=move, leaving=leaving)
         if self._task.args.get("show", True):
             display.display("\n" + "\n".join(result["plan"]) + "\n")
         return result

@@ -51,4 +51,8 @@ move:
   description: How the database moves, with C(from), C(to), C(poolers), C(bytes) and C(seconds); empty where it stays.
   type: dict
   returned: success
+leaving:
+  description: What hosts serve and shall not any more, host → tiers.
+  type: dict
+  returned: success
 """

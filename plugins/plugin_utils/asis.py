@@ -46,6 +46,39 @@ def needed(size: int) -> int:
     return size + size // 10 + (512 << 20)
 
 
+def leaving(topology: t.Mapping[str, t.Any], records: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, list[str]]:
+    """Return what hosts serve and shall not any more: host → tiers, those of hosts that are in the inventory.
+
+    :arg records: host → the record that it keeps, of hosts of this cluster.
+    """
+    found = {}
+    for host, kept in records.items():
+        tiers = topology["hosts"].get(host, {}).get("tiers", [])
+        left = [tier for tier in kept.get("serves", []) if tier not in tiers]
+        if left and host in topology["hosts"]:
+            found[host] = left
+    return found
+
+
+def check_leaving(
+    topology: t.Mapping[str, t.Any], records: t.Mapping[str, t.Mapping[str, t.Any]], faults: Faults
+) -> dict[str, list[str]]:
+    """Note in *faults* hosts that visitors would miss; return what L(leaving) does."""
+    found = leaving(topology, records)
+    balanced = any(kept.get("members", {}).get("load_balancer") for kept in records.values())
+    for host, tiers in found.items():
+        # Behind a balancer that stays, nobody but the balancer asks a web host.
+        hidden = balanced and bool(topology["tiers"]["load_balancer"]["hosts"])
+        doors = [tier for tier in tiers if tier == "load_balancer" or (tier == "web" and not hidden)]
+        if doors:
+            faults.add(
+                f"host {host}",
+                f"leaves the group {doors[0]}, and visitors come to its address, where nobody would answer",
+                f"Put it back into the group {doors[0]}: this version does not pass visitors on to another address yet",
+            )
+    return found
+
+
 def check(
     topology: t.Mapping[str, t.Any],
     cluster: str,
@@ -85,7 +118,8 @@ def check(
         left = [host for host in keepers if host not in wanted]
         if not left:
             continue
-        if tier == "database" and len(left) == len(keepers) == len(wanted) == 1 and left[0] in topology["hosts"]:
+        alone = tier == "database" and len(left) == len(keepers) == len(wanted) == 1
+        if alone and left[0] in topology["hosts"]:
             webs = dict.fromkeys(host for found in own.values() for host in found.get("members", {}).get("web", []))
             move = {"from": left[0], "to": wanted[0]}
             if databases is not None:
@@ -93,11 +127,11 @@ def check(
             continue
         new = [host for host in wanted if host not in keepers]
         instead = f", and {listed(new)} would start without any" if new else ""
-        faults.add(
-            f"group {tier}",
-            f"is without {listed(left)} now, where {what} of this cluster are{instead}",
-            f"Put {listed(left)} back into the group {tier}: this version builds every figure, and does not move data yet",
-        )
+        gone = f"is without {listed(left)} now, where {what} of this cluster are{instead}"
+        if alone:
+            faults.add(f"group {tier}", gone, f"Put {left[0]} into the group retired, and they move off it; or back into the group {tier}")  # fmt: skip
+        else:
+            faults.add(f"group {tier}", gone, f"Put {listed(left)} back into the group {tier}: this version does not move them yet")  # fmt: skip
     return move
 
 

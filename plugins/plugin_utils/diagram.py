@@ -139,6 +139,8 @@ def _groups(topology: t.Mapping[str, t.Any]) -> dict[tuple[str, ...], list[str]]
     """Return sets of tiers → the hosts that serve just these, in the order in which they are drawn."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, host in topology["hosts"].items():
+        if not host["tiers"]:  # which leaves
+            continue
         groups.setdefault(tuple(host["tiers"]), []).append(name)
     return dict(sorted(groups.items(), key=lambda item: [TIERS.index(tier) for tier in item[0]]))
 

@@ -28,17 +28,21 @@ def render(
     topology: t.Mapping[str, t.Any],
     sizes: t.Mapping[str, t.Any] | None = None,
     move: t.Mapping[str, t.Any] | None = None,
+    leaving: t.Mapping[str, t.Sequence[str]] | None = None,
 ) -> list[str]:
     """Return the plan as lines of at most about 100 columns.
 
     :arg topology: the value of C(topology.build).
     :arg sizes: host → the value of C(sizing.size_host), for the hosts whose memory is known.
     :arg move: how the database moves, the value of C(asis.database_move).
+    :arg leaving: what hosts serve and shall not any more, the value of C(asis.leaving).
     """
     sizes = sizes or {}
     lines = [f"Figure {topology['figure']}: {topology['figure_title']}", ""]
     if move:
         lines += ["Moves", *table([_move(move)]), ""]
+    if leaving:
+        lines += ["Switched off", *table([[host, listed(tiers)] for host, tiers in leaving.items()]), ""]
     lines += _tiers(topology)
     lines += ["", "Sites"]
     lines += table([row for site in topology["sites"] for row in _site(site)])

@@ -87,7 +87,7 @@ def build(
 
         - C(figure), C(figure_title): the shape after the book, such as C(20-1) and C(one box)
         - C(tiers): tier → C(hosts) (names), C(leader) (the first of them or None), C(provider)
-        - C(hosts): host → C(address), C(tiers)
+        - C(hosts): host → C(address), C(tiers); those that shall leave have no tiers
         - C(retired): names of hosts that shall leave
         - C(endpoints): tier → C(host), C(address), C(port) for each of its hosts
         - C(flows): who talks to whom: C(from), C(to) (tiers), C(port), C(sources), C(targets) (host names). Visitors are
@@ -125,7 +125,7 @@ def build(
         },
         "hosts": {
             name: {"address": addresses[name], "tiers": [tier for tier in TIERS if name in members[tier]]}
-            for name in known
+            for name in [*known, *retired]
         },
         "retired": retired,
         "endpoints": {
@@ -145,11 +145,6 @@ def not_runnable(topology: t.Mapping[str, t.Any]) -> list[str]:
         reasons.append(
             f"The inventory draws figure {topology['figure']} ({topology['figure_title']}), which this version describes and plans but does"
             f" not build yet: it builds {listed(RUNNABLE)}. Keep one host at the most in each of load_balancer, media and database."
-        )
-    if topology["retired"]:
-        reasons.append(
-            f"group retired: {listed(topology['retired'])} shall leave, and this version can't move data off a host yet."
-            " Put the host back into its tiers."
         )
     return reasons
 

@@ -25,6 +25,7 @@ def wire(
     pooler: t.Mapping[str, t.Any] | None = None,
     cluster: t.Mapping[str, str] | None = None,
     move: t.Mapping[str, t.Any] | None = None,
+    leaving: t.Mapping[str, t.Sequence[str]] | None = None,
 ) -> dict[str, t.Any]:
     """Return the arguments of the roles on one host.
 
@@ -36,22 +37,23 @@ def wire(
     :arg pooler: C(host) and C(port) of PgBouncer, where they are not the default.
     :arg cluster: C(id), C(authority_key), C(authority_certificate); without it there is no TLS between the tiers.
     :arg move: how the database moves, the value of C(asis.database_move); while it does, more hosts have to reach each other.
+    :arg leaving: what hosts serve until the run's end and not any more then, the value of C(asis.leaving); until then they are let in as before.
     :return: see C(playbooks/group_vars/all.yml), which names each entry.
     """
-    size, cluster = size or {}, cluster or {}
+    size, cluster, leaving = size or {}, cluster or {}, leaving or {}
     sites = topology["sites"]
     database = topology["endpoints"]["database"][0]
     return {
         "fixed_ids": host in [topology["uploads"]["server"], *topology["uploads"]["clients"]],
         "users": [{"name": site["name"], "uid": site["uid"]} for site in sites],
-        "firewall_rules": firewall_rules(topology, host),
+        "firewall_rules": firewall_rules(topology, host, leaving),
         "move_rules": move_rules(topology, host, move) if move else [],
         "handover": _handover(topology, move) if move else {},
         "record": asis.record(topology, cluster.get("id", ""), host),
         "authority": {"certificate": cluster["authority_certificate"], "key": cluster["authority_key"]}
         if cluster
         else {},
-        **_database(topology, secrets, host, size),
+        **_database(topology, secrets, host, size, leaving),
         "pools": [
             {
                 "name": site["database"]["name"],
@@ -69,7 +71,7 @@ def wire(
         ]
         or ["127.0.0.1"],
         "memcached_memory_mb": size.get("memcached", {}).get("memory_mb", 64),
-        **_media(topology, host),
+        **_media(topology, host, leaving),
         "release_leader": topology["tiers"]["web"]["leader"],
         "release_balancers": topology["tiers"]["load_balancer"]["hosts"],
         "release_sites": [
@@ -81,13 +83,21 @@ def wire(
     }
 
 
-def firewall_rules(topology: t.Mapping[str, t.Any], host: str) -> list[dict[str, t.Any]]:
+def still(leaving: t.Mapping[str, t.Sequence[str]], tier: str) -> list[str]:
+    """Return the hosts that serve a tier until the end of this run."""
+    return [host for host, tiers in leaving.items() if tier in tiers]
+
+
+def firewall_rules(
+    topology: t.Mapping[str, t.Any], host: str, leaving: t.Mapping[str, t.Sequence[str]] | None = None
+) -> list[dict[str, t.Any]]:
     """Return what the firewall of *host* lets in: C(port), C(protocol), C(sources) (addresses; none for everybody)."""
     allowed: dict[int, list[str] | None] = {}
     for flow in topology["flows"]:
-        if host not in flow["targets"]:
+        if host not in [*flow["targets"], *still(leaving or {}, flow["to"])]:
             continue
-        sources = [topology["hosts"][name]["address"] for name in flow["sources"] if name != host]
+        names = [*flow["sources"], *(still(leaving or {}, flow["from"]) if flow["sources"] else [])]
+        sources = [topology["hosts"][name]["address"] for name in names if name != host]
         if not flow["sources"]:
             allowed[flow["port"]] = None
         elif sources:
@@ -151,8 +161,10 @@ def _database(
     secrets: t.Mapping[str, t.Mapping[str, str]],
     host: str,
     size: t.Mapping[str, t.Any],
+    leaving: t.Mapping[str, t.Sequence[str]],
 ) -> dict[str, t.Any]:
     alone = _alone(topology, "database")
+    left = [topology["hosts"][name]["address"] for name in still(leaving, "web") if name != host]
     return {
         "databases": [
             {
@@ -163,15 +175,17 @@ def _database(
             }
             for site in topology["sites"]
         ],
-        "database_clients": ["127.0.0.1"] if alone else _addresses(topology, "web"),
-        "database_tls": not alone,
+        "database_clients": [*(["127.0.0.1"] if alone else _addresses(topology, "web")), *left],
+        "database_tls": not alone or bool(left),
         # What PgBouncer asks for, and what people call the host.
         "database_names": list(dict.fromkeys([topology["hosts"][host]["address"], host.lower()])),
         "database_size": size.get("database", {}),
     }
 
 
-def _media(topology: t.Mapping[str, t.Any], host: str) -> dict[str, t.Any]:
+def _media(
+    topology: t.Mapping[str, t.Any], host: str, leaving: t.Mapping[str, t.Sequence[str]] | None = None
+) -> dict[str, t.Any]:
     uploads = topology["uploads"]
     own = topology["tiers"]["media"]["hosts"]
     virtual_hosts = list(topology["virtual_hosts"]) if host not in topology["tiers"]["web"]["hosts"] else []
@@ -182,7 +196,9 @@ def _media(topology: t.Mapping[str, t.Any], host: str) -> dict[str, t.Any]:
     for domain, members in by_domain.items():
         names = [site["name"] for site in sorted(members, key=lambda site: -len(site["prefix"]))]
         virtual_hosts.append({"domains": [domain], "sites": names})
-    clients = [topology["hosts"][name]["address"] for name in uploads["clients"]] if uploads["server"] == host else []
+    left = [name for name in still(leaving or {}, "web") if name != host]
+    names = [*uploads["clients"], *left] if (uploads["server"] or topology["tiers"]["media"]["leader"]) == host else []
+    clients = [topology["hosts"][name]["address"] for name in names]
     return {
         "media_sites": [
             {"name": site["name"], "prefix": site["prefix"], **_folders(site)} for site in topology["sites"]

@@ -146,19 +146,19 @@ def test_every_host_of_another_cluster_is_named_and_its_members_are_not_ours():
             FIGURE_2,
             FIGURE_3,
             "group media: is without box1 now, where the sites' uploads of this cluster are, and media1 would start without any."
-            " Put box1 back into the group media: this version builds every figure, and does not move data yet.",
+            " Put box1 back into the group media: this version does not move them yet.",
         ),
         (
             {**FIGURE_4, "database": ["db1", "db2"]},
             {**FIGURE_4, "database": ["db2"]},
             "group database: is without db1 now, where the sites' rows of this cluster are."
-            " Put db1 back into the group database: this version builds every figure, and does not move data yet.",
+            " Put db1 back into the group database: this version does not move them yet.",
         ),
         (
             MIXED,
             {**MIXED, "media": ["web1"]},
             "group media: is without web2 now, where the sites' uploads of this cluster are, and web1 would start without any."
-            " Put web2 back into the group media: this version builds every figure, and does not move data yet.",
+            " Put web2 back into the group media: this version does not move them yet.",
         ),
     ],
 )
@@ -169,12 +169,86 @@ def test_data_that_the_inventory_leaves_behind_is_refused(before, after, sentenc
 def test_a_host_that_vanished_from_the_inventory_is_known_by_the_others():
     old = build(FIGURE_2)
     (fault,) = faults_of(build(ONE_BOX), records_of(old, hosts=["box1"]))
-    assert fault.startswith("group database: is without db1 now, where the sites' rows of this cluster are")
+    assert fault == (
+        "group database: is without db1 now, where the sites' rows of this cluster are, and box1 would start without any."
+        " Put db1 into the group retired, and they move off it; or back into the group database."
+    )
 
 
 def test_everything_that_would_be_left_behind_is_listed():
     faults = faults_of(build(FIGURE_3), records_of(build(ONE_BOX)))
     assert [fault.split(":")[0] for fault in faults] == ["group database", "group media"]
+
+
+# --- what hosts serve no more -------------------------------------------------------------------------------------
+
+
+def left(before, after, **retired):
+    """Return what hosts leave when the groups change, and what is said against it."""
+    faults = Faults()
+    found = asis.check_leaving(build(inventory(after, **retired)), records_of(build(before)), faults)
+    return found, faults.sentences
+
+
+def without(host, groups=None):
+    """Return groups without a host."""
+    return {tier: [name for name in hosts if name != host] for tier, hosts in (groups or FIGURE_4).items()}
+
+
+def test_nothing_leaves_while_the_inventory_stays():
+    for name in SHIPPED:
+        assert asis.leaving(shipped(name), records_of(shipped(name))) == {}
+
+
+def test_a_retired_web_host_leaves_behind_the_balancer():
+    assert left(FIGURE_4, without("web2"), retired=["web2"]) == ({"web2": ["web"]}, [])
+
+
+def test_a_host_that_stays_in_another_tier_leaves_one():
+    before = {**FIGURE_4, "memcached": ["cache1", "web2"]}
+    assert left(before, without("web2", before) | {"memcached": ["cache1", "web2"]}) == ({"web2": ["web"]}, [])
+    assert left(before, {**before, "memcached": ["cache1"]}) == ({"web2": ["memcached"]}, [])
+
+
+def test_a_host_that_was_deleted_leaves_nothing_to_do():
+    assert left(FIGURE_4, without("web2")) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fault"),
+    [
+        (
+            FIGURE_4,
+            {**FIGURE_4, "load_balancer": ["lb2"]},
+            "host lb1: leaves the group load_balancer, and visitors come to its address, where nobody would answer."
+            " Put it back into the group load_balancer: this version does not pass visitors on to another address yet.",
+        ),
+        (
+            FIGURE_2,
+            {**FIGURE_2, "web": ["lb1"]},
+            "host box1: leaves the group web, and visitors come to its address, where nobody would answer."
+            " Put it back into the group web: this version does not pass visitors on to another address yet.",
+        ),
+    ],
+)
+def test_whom_visitors_come_to_stays(before, after, fault):
+    gone = fault.split(":")[0].split()[1]
+    retired = {} if any(gone in hosts for hosts in after.values()) else {"retired": [gone]}
+    assert left(before, after, **retired)[1] == [fault]
+
+
+def test_a_leaving_host_is_let_in_until_the_end():
+    cluster = build(inventory(without("web2"), retired=["web2"]))
+    web2, lb1 = (cluster["hosts"][name]["address"] for name in ("web2", "lb1"))
+    leaving = {"web2": ["web"]}
+    for host, entry in (("db1", "database_clients"), ("media1", "media_clients")):
+        assert web2 in wired(cluster, host, leaving=leaving)[entry]
+        assert web2 not in wired(cluster, host)[entry]
+    for host in ("db1", "cache1", "cache2", "media1"):
+        for rules, let_in in ((wiring.firewall_rules(cluster, host, leaving), True), (wiring.firewall_rules(cluster, host), False)):  # fmt: skip
+            assert any(web2 in rule["sources"] for rule in rules) is let_in, host
+    assert [rule["sources"] for rule in wiring.firewall_rules(cluster, "web2", leaving)] == [[lb1]]
+    assert wiring.firewall_rules(cluster, "web2") == []
 
 
 # --- the database moves -------------------------------------------------------------------------------------------

@@ -56,6 +56,11 @@ def test_hosts_that_shall_leave_are_named():
     assert any(line.split() == ["retired", "old1"] for line in render(build(inventory(ONE_BOX, retired=["old1"]))))
 
 
+def test_what_is_switched_off_is_named():
+    lines = render(build(inventory(ONE_BOX, retired=["old1"])), leaving={"old1": ["web", "memcached"]})
+    assert lines[lines.index("Switched off") + 1].split(maxsplit=1) == ["old1", "web and memcached"]
+
+
 def test_without_facts_there_is_no_memory_to_show():
     assert not any("Memory" in line for line in render(build()))
 

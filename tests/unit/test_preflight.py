@@ -331,7 +331,6 @@ FAULTS = {
         "ntier_sites, site polls: certificate.file is FOLDER/inventory/tls/polls.pem, which is no file on this controller.",
         "ntier_sites, site polls: certificate.key_file is FOLDER/inventory/tls/polls.key, which is no file on this controller.",
         "The inventory draws figure 20-5 (the large cluster)",
-        "group retired: old1 shall leave",
         "file FOLDER/inventory/group_vars/ntier_secrets.yml: ntier_secrets.blog has no 'database_password'. Put it back",
         "file FOLDER/inventory/group_vars/ntier_secrets.yml: ntier_secrets.shop has no 'database_password'. Put it back",
         "file FOLDER/inventory/group_vars/ntier_secrets.yml: ntier_secrets.shop has no 'secret_key'. Put it back",
