@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
@@ -47,18 +48,19 @@ def until(condition: Callable[[], Any], seconds: float, what: str, pause: float 
         time.sleep(pause)
 
 
-def inventory(figure: int) -> Path:
+def inventory(figure: str) -> Path:
     """Return the folder of a figure's inventory: its groups, with the way to the test hosts, and the cluster's variables."""
-    folder = EPHEMERAL / "figures" / str(figure)
+    folder = EPHEMERAL / "figures" / figure
     folder.mkdir(parents=True, exist_ok=True)
-    for name, target in {
-        "hosts.yml": FIGURES / str(figure) / "hosts.yml",
-        "group_vars": HOSTS / "group_vars",
-        "zz_test_hosts.yml": HOSTS / "zz_test_hosts.yml",
-    }.items():
+    for name, target in {"hosts.yml": FIGURES / figure / "hosts.yml", "group_vars": HOSTS / "group_vars"}.items():
         link = folder / name
         link.unlink(missing_ok=True)
         link.symlink_to(target.resolve())
+    groups = yaml.safe_load((folder / "hosts.yml").read_text())
+    ways = yaml.safe_load((HOSTS / "zz_test_hosts.yml").read_text())
+    known = {host for group in groups.values() for host in group["hosts"]}
+    ways["all"]["hosts"] = {host: way for host, way in ways["all"]["hosts"].items() if host in known}
+    (folder / "zz_test_hosts.yml").write_text(yaml.safe_dump(ways))
     return folder
 
 
@@ -83,12 +85,12 @@ class Run:
 
 @pytest.fixture(scope="session")
 def site() -> Callable[..., Run]:
-    """Return a function that runs `site` with the inventory of a figure: site(2, "--check").
+    """Return a function that runs `site` with the inventory of a figure: site("2", "--check").
 
     With *until* it kills the run as soon as that function, which is asked all the time, returns something true.
     """
 
-    def run(figure: int, *options: str, until: Callable[[], Any] | None = None) -> Run:
+    def run(figure: str, *options: str, until: Callable[[], Any] | None = None) -> Run:
         start = time.monotonic()
         log = EPHEMERAL / f"site-{time.strftime('%H%M%S')}-{figure}.log"
         with log.open("w") as output:

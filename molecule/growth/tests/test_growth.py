@@ -20,14 +20,14 @@ def waited(visitors, since: float) -> int:
 
 def test_figure_1_is_built(site, primaries):
     """From hosts on which nothing is."""
-    done = site(1)
+    done = site("1")
     assert done.code == 0, done.output
     assert primaries() == ["box1"]
 
 
 def test_the_plan_says_what_moves(site, primaries):
     """A dry run with the next figure moves nothing, and names what would."""
-    done = site(2, "--check", "--diff")
+    done = site("2", "--check", "--diff")
     assert done.code == 0, done.output
     assert re.search(r"database +box1 → db1", done.output), done.output
     assert primaries() == ["box1"]
@@ -36,7 +36,7 @@ def test_the_plan_says_what_moves(site, primaries):
 def test_the_database_moves_to_a_host_of_its_own(unnoticed, site, primaries):
     """20-1 → 20-2."""
     start = unnoticed.clock()
-    done = site(2)
+    done = site("2")
     assert done.code == 0, done.output
     assert "The database has moved from box1 to db1." in done.words, done.output
     assert primaries() == ["db1"]
@@ -47,21 +47,28 @@ def test_the_database_moves_to_a_host_of_its_own(unnoticed, site, primaries):
 
 def test_the_second_run_changes_nothing(unnoticed, site):
     """The old server is left behind for good."""
-    done = site(2)
+    done = site("2")
     assert done.code == 0, done.output
     assert set(done.changed().values()) == {0}, done.output
 
 
 def test_a_controller_that_dies_in_the_move_finishes_it_the_next_time(unnoticed, site, primaries, cluster):
-    """And back, 20-2 → 20-1: the run is killed when the handover has begun, and there are never two primaries."""
+    """And back, 20-2 → 20-1, off a host that goes: the run is killed when the handover has begun, and there are never two primaries."""
     db1 = cluster["db1"]
-    done = site(1, until=lambda: db1.run("systemctl is-active ntier-handover.service").stdout.strip() == "activating")
+    done = site(
+        "1-again", until=lambda: db1.run("systemctl is-active ntier-handover.service").stdout.strip() == "activating"
+    )
     assert done.code == -9, done.output
     assert len(primaries()) <= 1
-    done = site(1)
+    done = site("1-again")
     assert done.code == 0, done.output
     assert primaries() == ["box1"]
-    done = site(1)
+
+
+def test_a_host_that_went_can_be_deleted(unnoticed, site, cluster):
+    """Its line, and the machine: nobody asks it any more, and the next run changes nothing."""
+    assert not cluster["db1"].run("systemctl is-active 'postgresql@*'").stdout.strip()
+    done = site("1")
     assert done.code == 0, done.output
     assert set(done.changed().values()) == {0}, done.output
 
