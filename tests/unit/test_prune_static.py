@@ -56,6 +56,15 @@ def test_what_only_a_release_that_goes_refers_to_is_removed(site):
     assert prune_static.prune(str(root), [old]) == 0
 
 
+def test_the_archives_of_releases_go_without_a_word(site):
+    release, root, releases = site
+    old = release("1", **{"a.css": "a.111.css"})
+    for name in ("1.tar.gz", "2.tar.gz"):
+        (releases / name).write_text("")
+    assert prune_static.prune(str(root), [old, f"{old}.tar.gz"]) == 1
+    assert names(root) == ["a.css"]
+
+
 def test_what_goes_with_several_releases_is_removed_once(site):
     release, root, _releases = site
     going = [release("1", **{"a.css": "a.111.css"}), release("2", **{"a.css": "a.111.css"})]

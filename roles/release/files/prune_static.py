@@ -19,7 +19,7 @@ def listed(folder):
     try:
         with open(os.path.join(folder, LIST), encoding="utf-8") as file:
             return json.load(file)["paths"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # beside the releases lie their archives
         return {}
 
 
