@@ -426,6 +426,8 @@ class Server:
             self.mask.symlink_to("/dev/null")
             settle(self.mask.parent)
         systemctl("daemon-reload")
+        # It was told to end by a signal, which is no failure that somebody has to look at.
+        systemctl("reset-failed", self.place["unit"], needed=False)
 
     def unfence(self):
         """Let the server be a primary again."""
