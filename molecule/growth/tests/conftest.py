@@ -87,10 +87,10 @@ class Run:
 def site() -> Callable[..., Run]:
     """Return a function that runs `site` with the inventory of a figure: site("2", "--check").
 
-    With *until* it kills the run as soon as that function, which is asked all the time, returns something true.
+    With *until* it kills the run a moment after these words have been printed, the name of a task for instance.
     """
 
-    def run(figure: str, *options: str, until: Callable[[], Any] | None = None) -> Run:
+    def run(figure: str, *options: str, until: str = "") -> Run:
         start = time.monotonic()
         log = EPHEMERAL / f"site-{time.strftime('%H%M%S')}-{figure}.log"
         with log.open("w") as output:
@@ -105,10 +105,11 @@ def site() -> Callable[..., Run]:
             )
             try:
                 while until and process.poll() is None:
-                    if until():
+                    if until in log.read_text():
+                        time.sleep(0.3)
                         os.killpg(process.pid, 9)
                         break
-                    time.sleep(0.1)
+                    time.sleep(0.05)
                 code = process.wait(timeout=600)
             finally:
                 if process.poll() is None:
