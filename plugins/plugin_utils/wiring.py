@@ -9,7 +9,7 @@ import typing as t
 from urllib.parse import quote
 
 from . import asis, processes
-from .topology import app_server, web_server
+from .topology import NFS_PORT, app_server, web_server
 
 #: Where PgBouncer on a web host waits for that host's sites: the only database address that a site ever sees.
 POOLER = {"host": "127.0.0.1", "port": 6432}
@@ -104,6 +104,10 @@ def firewall_rules(
             known = allowed.setdefault(flow["port"], [])
             if known is not None:
                 known.extend(address for address in sources if address not in known)
+    # The last host beside the media host that uses the uploads: without it nobody would mount them.
+    clients = [name for name in still(leaving or {}, "web") if name != host]
+    if clients and not topology["uploads"]["clients"] and host == topology["tiers"]["media"]["leader"]:
+        allowed[NFS_PORT] = [topology["hosts"][name]["address"] for name in clients]
     return [{"port": port, "protocol": "tcp", "sources": sources or []} for port, sources in allowed.items()]
 
 

@@ -251,6 +251,14 @@ def test_a_leaving_host_is_let_in_until_the_end():
     assert wiring.firewall_rules(cluster, "web2") == []
 
 
+def test_the_last_host_that_mounts_the_uploads_reaches_them_until_the_end():
+    cluster = build(inventory(without("web1", MIXED) | {"database": ["lb1"]}, retired=["web1"]))
+    web1 = cluster["hosts"]["web1"]["address"]
+    assert {"port": 2049, "protocol": "tcp", "sources": [web1]} in wiring.firewall_rules(cluster, "web2", {"web1": ["web"]})  # fmt: skip
+    assert 2049 not in [rule["port"] for rule in wiring.firewall_rules(cluster, "web2")]
+    assert wired(cluster, "web2", leaving={"web1": ["web"]})["media_clients"] == [web1]
+
+
 # --- the database moves -------------------------------------------------------------------------------------------
 
 GB = 10**9
