@@ -113,6 +113,7 @@ def test_memory_is_what_the_inventory_says(cluster):
     assert 900 < int(cluster["host3"].check_output("free --mega").split()[7]) <= 1100
 
 
+@pytest.mark.long  # the cluster of load_balanced can't be built without
 def test_machines_share_a_directory_by_nfs(cluster):
     """One exports, the other mounts on first use; locks work, root is nobody there, and the mount returns after a restart."""
     server, client = (cluster[name] for name in MACHINES)
@@ -140,6 +141,7 @@ def test_machines_share_a_directory_by_nfs(cluster):
     assert client.file("/srv/shared/file").content_string == "hello\n"
 
 
+@pytest.mark.long  # the cluster of load_balanced can't be built without
 def test_a_firewall_with_states_and_sets_really_blocks(cluster):
     """nftables as the collection uses it: what has no rule is refused, what has one gets through, this very session included."""
     host, address = cluster["host3"], cluster.variables("host3")["ntier_address"]
