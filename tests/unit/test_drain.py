@@ -76,6 +76,9 @@ def haproxy(tmp_path):
 
     yield start
     for server in started:
+        # Or the thread would go on to accept, from whatever has the number of this socket next.
+        server.listener.shutdown(socket.SHUT_RDWR)
+        server.join(10)
         server.listener.close()
 
 
