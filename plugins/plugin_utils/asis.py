@@ -49,13 +49,15 @@ def check(
     records: t.Mapping[str, t.Mapping[str, t.Any]],
     faults: Faults,
     databases: t.Mapping[str, t.Mapping[str, t.Any]] | None = None,
-) -> dict[str, t.Any]:
+    media: t.Mapping[str, t.Mapping[str, t.Any]] | None = None,
+) -> dict[str, dict[str, t.Any]]:
     """Note in *faults* what would lose data: hosts of another cluster, and data that the inventory leaves behind.
 
     :arg cluster: the id of the inventory's cluster; empty when it has none yet.
     :arg records: host → the record that it keeps, for hosts that have one.
     :arg databases: host → what the module C(database_state) has found there, for the hosts that were asked.
-    :return: the move of the database, see L(database_move); empty where there is none.
+    :arg media: host → what the module C(media_state) has found there; None where the media may not move.
+    :return: C(database), see L(database_move), and C(media), see L(media_move); each empty where nothing moves.
     """
     own = {}
     for host, found in records.items():
@@ -74,17 +76,21 @@ def check(
                 f" {cluster or 'none yet'}",
                 "Use the inventory, with the secrets file, that built the host; or, if nothing on it is needed, remove that file there",
             )
-    move: dict[str, t.Any] = {}
+    moves: dict[str, dict[str, t.Any]] = {"database": {}, "media": {}}
     for tier, what in KEEPERS.items():
         keepers = dict.fromkeys(host for found in own.values() for host in found.get("members", {}).get(tier, []))
         wanted = topology["tiers"][tier]["hosts"]
         left = [host for host in keepers if host not in wanted]
         if not left:
             continue
-        if tier == "database" and len(left) == len(keepers) == len(wanted) == 1 and left[0] in topology["hosts"]:
+        if len(left) == len(keepers) == len(wanted) == 1 and left[0] in topology["hosts"]:
             webs = dict.fromkeys(host for found in own.values() for host in found.get("members", {}).get("web", []))
-            move = database_move(topology, left[0], wanted[0], list(webs), databases or {}, faults)
-            continue
+            if tier == "database":
+                moves[tier] = database_move(topology, left[0], wanted[0], list(webs), databases or {}, faults)
+                continue
+            if media is not None:
+                moves[tier] = media_move(topology, left[0], wanted[0], list(webs), media, faults)
+                continue
         new = [host for host in wanted if host not in keepers]
         instead = f", and {listed(new)} would start without any" if new else ""
         faults.add(
@@ -92,7 +98,7 @@ def check(
             f"is without {listed(left)} now, where {what} of this cluster are{instead}",
             f"Put {listed(left)} back into the group {tier}: this version builds every figure, and does not move data yet",
         )
-    return move
+    return moves
 
 
 def database_move(
@@ -162,4 +168,94 @@ def database_move(
         "poolers": [host for host in webs if host in topology["hosts"]],
         "bytes": here["bytes"],
         "seconds": AROUND + here["bytes"] // COPIED,
+    }
+
+
+#: Small files that are copied in a second, each written to the disk of the other host before the next.
+FILES = 200
+
+
+def media_move(
+    topology: t.Mapping[str, t.Any],
+    old: str,
+    new: str,
+    webs: t.Sequence[str],
+    media: t.Mapping[str, t.Mapping[str, t.Any]],
+    faults: Faults,
+) -> dict[str, t.Any]:
+    """Return how the uploads and static files get from one host to another; what can't be is noted in *faults*.
+
+    :arg webs: the web hosts of now.
+    :arg media: host → what the module C(media_state) has found there.
+    :return: C(from), C(to), C(followers) (the web hosts that use the files of the old one over the network), C(bytes), C(files), C(seconds) (a
+        guess), C(moved) (whether all that is left is cleaning up); empty where it can't be.
+    """
+    if new in webs:
+        faults.add(
+            "group media",
+            f"would move from {old} to {new}, which is a web host and uses the files of {old} over the network,"
+            " and this version moves them to other hosts alone",
+            f"Put {old} back into the group media, or take a host for it that is no web host now",
+        )
+        return {}
+    missing = [host for host in (old, new) if host not in media]
+    if missing:
+        faults.add(
+            "group media",
+            f"moves from {old} to {new}, and there is no answer from {listed(missing)}",
+            "Run it without --limit, and see that both hosts answer",
+        )
+        return {}
+    here, there = media[old], media[new]
+    ours = here["move"].get("id") == f"{old}-{new}"
+    moved = ours and here["move"].get("step") in ("switched", "done") and here["mounted"].startswith("nfs4 ")
+    begun = moved or (ours and here["move"].get("step") in ("copying", "switching"))
+    before = len(faults)
+    if not begun and here["mounted"]:
+        faults.add(
+            f"host {old}",
+            f"has {here['mounted']} mounted on /srv/media, and only a plain folder can be handed over",
+            "Mount a disk on /srv instead; or, if another host has the files, put that one into the group media",
+        )
+    elif not begun and not here["there"]:
+        faults.add(
+            f"host {old}",
+            f"shall hand the uploads over to {new}, and has no folder /srv/media",
+            "Put the host that has them into the group media",
+        )
+    if there["mounted"].startswith("nfs4 "):
+        faults.add(
+            f"host {new}",
+            f"shall keep the uploads, and uses those of another host ({there['mounted']})",
+            "Stop and disable srv-media.automount and srv-media.mount there, if no site runs on it, or take another host",
+        )
+    if not begun and there["files"]:
+        faults.add(
+            f"host {new}",
+            f"has {there['files']} files of its own below /srv/media, among which those of {old} would come",
+            "Move them away if nobody needs them there, or take another host",
+        )
+    room = here["bytes"] + here["bytes"] // 10 + here["files"] * 4096
+    if not moved and there["free"] + there["bytes"] < room:
+        faults.add(
+            f"host {new}",
+            f"has {there['free'] >> 20} MB free for the uploads, and they need {room >> 20} MB",
+            "Free some, or give the host a larger disk",
+        )
+    if not moved and there["inodes"] + there["files"] < here["files"]:
+        faults.add(
+            f"host {new}",
+            f"has room for {there['inodes']} files, and {old} has {here['files']}",
+            "Make the file system anew with more inodes, or take another host",
+        )
+    if len(faults) > before:
+        return {}
+    return {
+        "from": old,
+        "to": new,
+        "followers": [host for host in webs if host in topology["hosts"] and host != old],
+        "bytes": here["bytes"],
+        "files": here["files"],
+        "seconds": AROUND + here["bytes"] // COPIED + here["files"] // FILES,
+        "moved": moved,
     }

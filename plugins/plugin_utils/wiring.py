@@ -9,7 +9,7 @@ import typing as t
 from urllib.parse import quote
 
 from . import asis, processes
-from .topology import app_server, web_server
+from .topology import NFS_PORT, app_server, web_server
 
 #: Where PgBouncer on a web host waits for that host's sites: the only database address that a site ever sees.
 POOLER = {"host": "127.0.0.1", "port": 6432}
@@ -25,6 +25,7 @@ def wire(
     pooler: t.Mapping[str, t.Any] | None = None,
     cluster: t.Mapping[str, str] | None = None,
     move: t.Mapping[str, t.Any] | None = None,
+    media_move: t.Mapping[str, t.Any] | None = None,
 ) -> dict[str, t.Any]:
     """Return the arguments of the roles on one host.
 
@@ -36,6 +37,7 @@ def wire(
     :arg pooler: C(host) and C(port) of PgBouncer, where they are not the default.
     :arg cluster: C(id), C(authority_key), C(authority_certificate); without it there is no TLS between the tiers.
     :arg move: how the database moves, the value of C(asis.database_move); while it does, more hosts have to reach each other.
+    :arg media_move: how the media move, the value of C(asis.media_move).
     :return: see C(playbooks/group_vars/all.yml), which names each entry.
     """
     size, cluster = size or {}, cluster or {}
@@ -45,7 +47,11 @@ def wire(
         "fixed_ids": host in [topology["uploads"]["server"], *topology["uploads"]["clients"]],
         "users": [{"name": site["name"], "uid": site["uid"]} for site in sites],
         "firewall_rules": firewall_rules(topology, host),
-        "move_rules": move_rules(topology, host, move) if move else [],
+        "move_rules": [
+            *(move_rules(topology, host, move) if move else []),
+            *(media_move_rules(topology, host, media_move) if media_move else []),
+        ],
+        "media_move": _media_move(topology, media_move) if media_move else {},
         "handover": _handover(topology, move) if move else {},
         "record": asis.record(topology, cluster.get("id", ""), host),
         "authority": {"certificate": cluster["authority_certificate"], "key": cluster["authority_key"]}
@@ -70,6 +76,7 @@ def wire(
         or ["127.0.0.1"],
         "memcached_memory_mb": size.get("memcached", {}).get("memory_mb", 64),
         **_media(topology, host),
+        **_media_clients(topology, host, media_move),
         "release_leader": topology["tiers"]["web"]["leader"],
         "release_balancers": topology["tiers"]["load_balancer"]["hosts"],
         "release_sites": [
@@ -114,6 +121,40 @@ def move_rules(topology: t.Mapping[str, t.Any], host: str, move: t.Mapping[str, 
         {**rule, "protocol": "tcp", "sources": [topology["hosts"][name]["address"] for name in rule["sources"]]}
         for rule in rules
     ]
+
+
+def media_users(topology: t.Mapping[str, t.Any], move: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the addresses of the hosts that use the new media host's files while the media move: those of before, and those to come."""
+    names = dict.fromkeys([move["from"], *move["followers"], *topology["uploads"]["clients"]])
+    return [topology["hosts"][name]["address"] for name in names if name != move["to"]]
+
+
+def media_move_rules(topology: t.Mapping[str, t.Any], host: str, move: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
+    """Return what the firewall of *host* lets in beside its rules while the media move."""
+    if host != move["to"]:
+        return []
+    return [{"port": NFS_PORT, "protocol": "tcp", "sources": media_users(topology, move)}]
+
+
+def _media_move(topology: t.Mapping[str, t.Any], move: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the arguments of the role media_move, and who takes part; the same for every host."""
+    return {
+        "source": {"name": move["from"]},
+        "target": {"name": move["to"], "address": topology["hosts"][move["to"]]["address"]},
+        "followers": move["followers"],
+        "sites": [site["name"] for site in topology["sites"]],
+        "hosts": [move["from"], *move["followers"]],
+        "leaves": move["from"] not in topology["uploads"]["clients"],
+        # Those to come alone.
+        "clients": _media(topology, move["to"])["media_clients"],
+    }
+
+
+def _media_clients(
+    topology: t.Mapping[str, t.Any], host: str, move: t.Mapping[str, t.Any] | None
+) -> dict[str, list[str]]:
+    """Return C(media_clients) on the host that gets the media while they move; nothing everywhere else."""
+    return {"media_clients": media_users(topology, move)} if move and host == move["to"] else {}
 
 
 def _handover(topology: t.Mapping[str, t.Any], move: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

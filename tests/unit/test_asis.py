@@ -20,7 +20,7 @@ from clusters import (
     wired,
 )
 
-from ansible_collections.ntier.django.plugins.module_utils import databases
+from ansible_collections.ntier.django.plugins.module_utils import databases, media
 from ansible_collections.ntier.django.plugins.plugin_utils import asis, plan, wiring
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults
 
@@ -193,7 +193,7 @@ def move_of(found, before=ONE_BOX, after=FIGURE_2):
     faults = Faults()
     old = build(before)
     found = {host: entry for host, entry in found.items() if entry}
-    return asis.check(build(after), ID, records_of(old), faults, found), faults.sentences
+    return asis.check(build(after), ID, records_of(old), faults, found)["database"], faults.sentences
 
 
 PRIMARY = kept("primary", "1", bytes=2 * GB, databases=1)
@@ -335,6 +335,206 @@ def test_the_plan_says_what_moves_how_much_and_how_long_it_takes():
     assert lines[2:4] == ["Moves", "  database  box1 → db1  2.0 GB  some 100 s  sites wait less than 1 s"]
     assert lines[:2] + lines[5:] == plan.render(cluster)
     assert "300 MB" in plan.render(cluster, {}, {**move, "bytes": 3 * 10**8})[3]
+
+
+# --- the media move -----------------------------------------------------------------------------------------------
+
+#: From the database host's figure to the one with a media host; the other way round; and from one media host to another.
+OUT = (FIGURE_2, FIGURE_3)
+OVER = ({**FIGURE_4, "media": ["cache1"]}, {**FIGURE_4, "media": ["media1"], "memcached": ["cache1"]})
+
+
+def files(**more):
+    """Return what the module media_state finds on a host."""
+    return {"mounted": "", "there": False, "files": 0, "bytes": 0, "free": 50 * GB, "inodes": 10**6, "move": {}, **more}
+
+
+FULL = files(there=True, files=2000, bytes=2 * GB)
+EMPTY = files(there=True)
+
+
+def media_move_of(found, figures=OUT):
+    """Return the move and what is in its way."""
+    before, after = figures
+    faults = Faults()
+    found = {host: entry for host, entry in found.items() if entry}
+    return asis.check(build(after), ID, records_of(build(before)), faults, {}, found)["media"], faults.sentences
+
+
+def test_media_move_to_their_own_host():
+    move, faults = media_move_of({"box1": FULL, "media1": EMPTY})
+    assert faults == []
+    assert move == {
+        "from": "box1", "to": "media1", "followers": [], "bytes": 2 * GB, "files": 2000, "seconds": 110, "moved": False,
+    }  # fmt: skip
+
+
+def test_every_web_host_that_uses_the_files_over_the_network_takes_part():
+    move, faults = media_move_of({"cache1": FULL, "media1": EMPTY}, OVER)
+    assert faults == []
+    assert (move["from"], move["to"], move["followers"]) == ("cache1", "media1", ["web1", "web2"])
+
+
+def test_a_web_host_that_keeps_the_files_leads_and_the_others_follow():
+    before = {**FIGURE_4, "media": ["web2"]}
+    move, faults = media_move_of({"web2": FULL, "media1": EMPTY}, (before, FIGURE_4))
+    assert faults == []
+    assert (move["from"], move["followers"]) == ("web2", ["web1"])
+
+
+def test_media_stay_where_this_was_not_asked_for():
+    (fault,) = faults_of(build(FIGURE_3), records_of(build(FIGURE_2)))
+    assert fault.endswith("this version builds every figure, and does not move data yet.")
+
+
+@pytest.mark.parametrize("step", ["copying", "switching"])
+def test_a_move_of_media_that_was_cut_off_goes_on_though_the_new_host_has_files(step):
+    here = {
+        **FULL,
+        "move": {"id": "box1-media1", "step": step},
+        "mounted": "autofs systemd-1" if step == "switching" else "",
+    }
+    move, faults = media_move_of({"box1": here, "media1": {**EMPTY, "files": 1500, "bytes": GB}})
+    assert (move["to"], move["moved"], faults) == ("media1", False, [])
+
+
+@pytest.mark.parametrize("step", ["switched", "done"])
+def test_media_that_have_moved_are_cleaned_up_after_and_need_no_room(step):
+    here = files(there=True, mounted="nfs4 10.0.0.31:/srv/media", move={"id": "box1-media1", "step": step})
+    move, faults = media_move_of({"box1": here, "media1": files(there=True, files=2000, free=0, inodes=0)})
+    assert (move["moved"], faults) == (True, [])
+
+
+def test_an_older_move_of_media_says_nothing():
+    here = {**FULL, "move": {"id": "box1-media1", "step": "done"}}
+    move, faults = media_move_of({"box1": here, "media1": EMPTY})
+    assert (move["moved"], faults) == (False, [])
+    assert "files of its own" in media_move_of({"box1": here, "media1": files(files=3)})[1][0]
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "sentence"),
+    [
+        (
+            None,
+            EMPTY,
+            "group media: moves from box1 to media1, and there is no answer from box1."
+            " Run it without --limit, and see that both hosts answer.",
+        ),
+        (
+            files(),
+            EMPTY,
+            "host box1: shall hand the uploads over to media1, and has no folder /srv/media."
+            " Put the host that has them into the group media.",
+        ),
+        (
+            {**FULL, "mounted": "ext4 /dev/vdb1"},
+            EMPTY,
+            "host box1: has ext4 /dev/vdb1 mounted on /srv/media, and only a plain folder can be handed over."
+            " Mount a disk on /srv instead; or, if another host has the files, put that one into the group media.",
+        ),
+        (
+            FULL,
+            files(there=True, files=7, bytes=100),
+            "host media1: has 7 files of its own below /srv/media, among which those of box1 would come."
+            " Move them away if nobody needs them there, or take another host.",
+        ),
+        (
+            FULL,
+            files(mounted="nfs4 10.0.0.9:/srv/media"),
+            "host media1: shall keep the uploads, and uses those of another host (nfs4 10.0.0.9:/srv/media)."
+            " Stop and disable srv-media.automount and srv-media.mount there, if no site runs on it, or take another host.",
+        ),
+        (
+            FULL,
+            files(free=GB),
+            "host media1: has 953 MB free for the uploads, and they need 2105 MB. Free some, or give the host a larger disk.",
+        ),
+        (
+            FULL,
+            files(inodes=1000),
+            "host media1: has room for 1000 files, and box1 has 2000."
+            " Make the file system anew with more inodes, or take another host.",
+        ),
+    ],
+)
+def test_what_is_in_the_way_of_media_is_refused_beforehand(here, there, sentence):
+    assert media_move_of({"box1": here, "media1": there}) == ({}, [sentence])
+
+
+def test_media_do_not_move_to_a_web_host_of_now():
+    move, (fault,) = media_move_of({"media1": FULL, "box1": EMPTY}, (FIGURE_3, {**FIGURE_2, "memcached": ["media1"]}))
+    assert move == {}
+    assert fault == (
+        "group media: would move from media1 to box1, which is a web host and uses the files of media1 over the network,"
+        " and this version moves them to other hosts alone."
+        " Put media1 back into the group media, or take a host for it that is no web host now."
+    )
+
+
+def test_while_media_move_all_who_use_them_reach_the_new_host_and_afterwards_those_to_come():
+    move, _faults = media_move_of({"cache1": FULL, "media1": EMPTY}, OVER)
+    cluster = build(OVER[1])
+    address = {host: entry["address"] for host, entry in cluster["hosts"].items()}
+    users = [address[host] for host in ("cache1", "web1", "web2")]
+
+    def told(host, move=move):
+        return wiring.wire(cluster, secrets_of(cluster), host, cluster=OWN, media_move=move)
+
+    assert told("media1")["media_clients"] == users
+    assert told("media1")["move_rules"] == [{"port": 2049, "protocol": "tcp", "sources": users}]
+    for host in ("cache1", "web1", "lb1"):
+        assert told(host)["move_rules"] == []
+        assert told(host)["media_clients"] == told(host, None)["media_clients"]
+    assert told("web1")["media_move"] == {
+        "source": {"name": "cache1"},
+        "target": {"name": "media1", "address": address["media1"]},
+        "followers": ["web1", "web2"],
+        "sites": ["blog"],
+        "hosts": ["cache1", "web1", "web2"],
+        "leaves": True,
+        "clients": users[1:],
+    }
+    assert told("media1", None)["media_move"] == {}
+
+
+def test_a_web_host_that_kept_the_files_goes_on_using_them():
+    move, _faults = media_move_of({"box1": FULL, "media1": EMPTY})
+    cluster = build(FIGURE_3)
+    told = wiring.wire(cluster, secrets_of(cluster), "box1", cluster=OWN, media_move=move)["media_move"]
+    assert (told["leaves"], told["hosts"], told["clients"]) == (False, ["box1"], [cluster["hosts"]["box1"]["address"]])
+
+
+def test_the_plan_says_how_many_files_move():
+    move, _faults = media_move_of({"box1": FULL, "media1": EMPTY})
+    cluster = build(FIGURE_3)
+    lines = plan.render(cluster, {}, None, move)
+    assert lines[2:4] == ["Moves", "  media  box1 → media1  2.0 GB in 2000 files  some 110 s  sites wait less than 2 s"]
+    assert lines[:2] + lines[5:] == plan.render(cluster)
+    assert plan.render(cluster, {}, None, {**move, "moved": True})[3].endswith("what is left is cleaning up")
+    database = {"from": "box1", "to": "db1", "bytes": 1, "seconds": 60}
+    assert [line.split()[0] for line in plan.render(cluster, {}, database, move)[3:5]] == ["database", "media"]
+
+
+def test_files_are_counted_without_what_only_a_move_needs(tmp_path):
+    for name in ("shop/media/x", "shop/.ntier-move/kept/media/y", "ntier-health", "shop/static/ntier-health"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(100))
+    (tmp_path / "shop/link").symlink_to("/etc")
+    assert media.measure(str(tmp_path)) == (3, 200)
+    assert media.measure(str(tmp_path / "none")) == (0, 0)
+    assert all(number > 0 for number in media.room_in(str(tmp_path / "not/yet")))
+
+
+def test_what_one_sees_in_a_folder_is_what_was_mounted_last():
+    text = (
+        "29 1 254:0 / / rw shared:1 - ext4 /dev/vda1 rw\n"
+        "40 29 0:35 / /srv/media rw shared:20 - autofs systemd-1 rw\n"
+        "41 40 0:50 / /srv/media rw shared:30 - nfs4 10.0.0.31:/srv/media rw\n"
+    )
+    assert media.mounted_on(text, "/srv/media") == "nfs4 10.0.0.31:/srv/media"
+    assert media.mounted_on(text, "/srv") == ""
 
 
 # --- what lies on a host ------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The program that moves the sites' files: what it decides, what it copies, and how hosts agree on the moment to switch."""
 
+import ast
 import contextlib
 import importlib.util
 import json
@@ -13,6 +14,7 @@ import time
 
 import pytest
 from clusters import ROOT
+from rendering import of, render
 
 
 def load():
@@ -708,3 +710,55 @@ def test_what_can_t_be_moved_is_refused_before_anybody_stops(stage, capsys, monk
 def test_a_program_without_a_part_says_what_there_is(stage, capsys):
     assert mover.main([]) == 2
     assert "lead | follow" in capsys.readouterr().err
+
+
+# --- what the role writes -----------------------------------------------------------------------------------------
+
+
+@of("media_move/job.json.j2")
+def test_every_host_is_told_the_same_but_its_name():
+    job = json.loads(render("media_move/job.json.j2"))
+    assert job == {
+        "id": "box1-media1",
+        "name": "box1",
+        "server": "10.0.0.31",
+        "folder": "/srv/media",
+        "sites": ["shop"],
+        "followers": ["web2"],
+        "bounds": {"pause": 2},
+    }
+    other = json.loads(render("media_move/job.json.j2", inventory_hostname="web2"))
+    assert other == {**job, "name": "web2"}
+
+
+def test_an_address_of_ipv6_is_written_as_mounts_have_it():
+    target = {"name": "media1", "address": "fd00::31"}
+    assert json.loads(render("media_move/job.json.j2", media_move_target=target))["server"] == "[fd00::31]"
+
+
+@of("media_move/ntier-media-move.service.j2")
+def test_a_host_has_its_part_and_lets_processes_go_on_when_the_program_is_killed():
+    own = render("media_move/ntier-media-move.service.j2")
+    assert "ExecStart=/usr/local/sbin/ntier-media-move lead\n" in own
+    assert "ExecStopPost=/usr/local/sbin/ntier-media-move thaw\n" in own
+    assert "Restart=on-abnormal\n" in own
+    other = render("media_move/ntier-media-move.service.j2", inventory_hostname="web2")
+    assert "ExecStart=/usr/local/sbin/ntier-media-move follow\n" in other
+
+
+def test_the_role_and_the_program_agree_on_paths_and_bounds():
+    variables = (ROOT / "roles/media_move/vars/main.yml").read_text()
+    assert f"__media_move_configuration: {os.path.dirname(mover.JOB)}\n" in variables
+    client = (ROOT / "roles/media_client/vars/main.yml").read_text()
+    assert f"__media_client_next: {os.path.dirname(mover.JOB)}\n" in client
+    for unit in mover.UNITS:
+        assert f": {unit}\n" in client
+    assert (
+        f"media_move_pause_seconds: {mover.BOUNDS['pause']}\n"
+        in (ROOT / "roles/media_move/defaults/main.yml").read_text()
+    )
+
+
+def test_the_program_speaks_python_3_9():
+    source = (ROOT / "roles/media_move/files/media_move.py").read_text()
+    ast.parse(source, feature_version=(3, 9))

@@ -47,6 +47,8 @@ MEETING = ".ntier-move"
 UNITS = ("srv-media.mount", "srv-media.automount")
 #: Seconds between two looks at something that takes milliseconds.
 LOOK = 0.005
+#: The same while nothing is under way, which may be hours.
+IDLE = 0.05
 #: The bounds of the steps, in seconds.
 BOUNDS = {
     "present": 120,  # until every host takes part
@@ -313,11 +315,14 @@ class Copier:
         self.there[path] = self.own[path] = entry
 
     def _content(self, source, part, entry):
-        with open(os.open(source, os.O_RDONLY | os.O_NOFOLLOW), "rb") as old:
-            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as new:
-                shutil.copyfileobj(old, new, BLOCK)
-                self.bytes += new.tell()
-                os.fchmod(new.fileno(), entry[3])
+        new_one = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with (
+            open(os.open(source, os.O_RDONLY | os.O_NOFOLLOW), "rb") as old,
+            open(os.open(part, new_one, 0o600), "wb") as new,
+        ):
+            shutil.copyfileobj(old, new, BLOCK)
+            self.bytes += new.tell()
+            os.fchmod(new.fileno(), entry[3])
         # The time that was listed: a file that has changed since then differs, and is copied again.
         os.utime(part, ns=(entry[2], entry[2]))
 
@@ -376,7 +381,9 @@ class Meeting:
     def open(self):
         """Make the folder."""
         with self.user():
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            for folder in (os.path.dirname(self.folder), self.folder):
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(folder, 0o700)
 
     def note(self, name, text=""):
         """Leave a note; one that is there already is left as it is. Return what it says."""
@@ -432,19 +439,26 @@ class Host:
     """What happens on this host: processes that stop and go on, and the folder that the sites use.
 
     :arg folder: that folder; C(server), the address of the new host as the mount has it; C(users), numbers of the sites' users.
+    :arg patience: seconds after which processes that were stopped go on, whatever this program waits for then.
     """
 
-    def __init__(self, folder, server, users, units="/etc/systemd/system", prepared="/etc/ntier-media-move"):
-        self.folder, self.server, self.users = folder, server, set(users)
+    def __init__(
+        self, folder, server, users, patience=10, units="/etc/systemd/system", prepared="/etc/ntier-media-move"
+    ):
+        self.folder, self.server, self.users, self.patience = folder, server, set(users), patience
         self.units, self.prepared = units, prepared
+        self.guard = None
 
     def processes(self):
         """Return the processes of the sites' users."""
         found = []
         for name in os.listdir("/proc"):
             if name.isdigit():
-                with contextlib.suppress(OSError, ValueError):
-                    if os.stat(f"/proc/{name}").st_uid in self.users:
+                with contextlib.suppress(OSError):
+                    # The owner of the folder would be root for a process that has changed its user by itself.
+                    with open(f"/proc/{name}/status", encoding="utf-8", errors="replace") as file:
+                        user = re.search(r"^Uid:\s*(\d+)", file.read(), flags=re.MULTILINE)
+                    if user and int(user.group(1)) in self.users:
                         found.append(int(name))
         return found
 
@@ -463,6 +477,10 @@ class Host:
 
     def freeze(self, until):
         """Stop the sites' processes, up to a moment of the monotonic clock; return a sentence about what is in the way."""
+        # A call to a server that has vanished does not come back, so somebody else has to look at the clock.
+        if self.guard is None or self.guard.poll() is not None:
+            command = f"sleep {self.patience}; exec {sys.executable} {os.path.abspath(__file__)} thaw"
+            self.guard = subprocess.Popen(["/bin/sh", "-c", command], start_new_session=True)
         while True:
             moving = [process for process in self.processes() if not self.still(process)]
             if not moving:
@@ -476,6 +494,11 @@ class Host:
 
     def thaw(self):
         """Let the sites' processes go on."""
+        if self.guard is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.guard.pid, signal.SIGKILL)
+            self.guard.wait()
+            self.guard = None
         for process in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGCONT)
@@ -559,7 +582,7 @@ class Run:
             if number > seen:
                 seen = number
                 self._take_part(number)
-            time.sleep(LOOK)
+            time.sleep(IDLE)
         self._arrive()
 
     def _take_part(self, number):
@@ -683,10 +706,11 @@ class Run:
         until = start + self.bounds["pause"]
         verdict = None
         try:
+            # All hosts stop at the same time, not one after the other.
+            self.meeting.note(f"round-{number}")
             reason = self.host.freeze(until)
             if reason:
                 return None, reason
-            self.meeting.note(f"round-{number}")
             reason = self._wait_stopped(number, followers, until)
             lists = None if reason else self._rest(copiers, until)
             if not reason and lists is None:
@@ -697,7 +721,7 @@ class Run:
             self.pause = max(self.pause, time.monotonic() - start)
             if verdict != "switch":
                 self.host.thaw()
-                if verdict is None and self.meeting.rounds() == number:
+                if verdict is None:
                     self.meeting.note(f"verdict-{number}", "abort")
 
     def _wait_stopped(self, number, followers, until):
@@ -735,7 +759,7 @@ def context_of(name, folder):
 def aside(job):
     """Mount the new place where no site looks; never by way of what the sites use, and with nothing remembered."""
     place = f"{ASIDE}/new"
-    os.makedirs(place, mode=0o700, exist_ok=True)
+    os.makedirs(place, mode=0o755, exist_ok=True)
     if not mounted(place):
         options = "rw,hard,vers=4.2,timeo=50,retrans=2,actimeo=0,lookupcache=none,nosharecache,nodev,nosuid,noexec"
         call("mount", "-t", "nfs4", "-o", options, f"{job['server']}:{job['folder']}", place)
@@ -745,9 +769,11 @@ def aside(job):
 def below(folder):
     """Return where a folder can be seen as it is below what is mounted on it."""
     place = f"{ASIDE}/below"
-    os.makedirs(place, mode=0o700, exist_ok=True)
+    os.makedirs(place, mode=0o755, exist_ok=True)
     if not mounted(place):
         call("mount", "--bind", os.path.dirname(folder), place)
+        # What is mounted over there later shall not be seen here as well.
+        call("mount", "--make-private", place)
     return os.path.join(place, os.path.basename(folder))
 
 
@@ -769,10 +795,9 @@ def run_of(job, place):
     first = job["sites"][0]
     users = [pwd.getpwnam(name).pw_uid for name in job["sites"]]
     meeting = Meeting(f"{place}/{first}/{MEETING}/{job['id']}", context_of(first, f"{place}/{first}"))
-    host = Host(job["folder"], job["server"], users)
-    return Run(
-        job["name"], host, meeting, job.get("bounds"), lambda step: write(STATE, {"id": job["id"], "step": step})
-    )
+    bounds = {**BOUNDS, **job.get("bounds", {})}
+    host = Host(job["folder"], job["server"], users, bounds["pause"] + bounds["settle"] + 1)
+    return Run(job["name"], host, meeting, bounds, lambda step: write(STATE, {"id": job["id"], "step": step}))
 
 
 def follow(job):
@@ -790,10 +815,11 @@ def lead(job):
     if not run.host.there():
         # What an earlier move between the same hosts has written down says nothing about this one.
         run.meeting.open()
-        fit(run.host, job, place)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(LIST)
-        write(STATE, {"id": job["id"], "step": ""})
+        if not run.meeting.decided():
+            fit(run.host, job, place)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(LIST)
+            write(STATE, {"id": job["id"], "step": ""})
     # Where the sites here see the new place already there is nothing to copy: it would be copied onto itself.
     copiers = {
         name: (context_of(name, f"{place}/{name}"), Copier(f"{source}/{name}", f"{place}/{name}"))
