@@ -51,7 +51,7 @@ def wire(
             *(move_rules(topology, host, move) if move else []),
             *(media_move_rules(topology, host, media_move) if media_move else []),
         ],
-        "media_move": _media_move(topology, media_move) if media_move else {},
+        "media_moving": _media_move(topology, media_move) if media_move else {},
         "handover": _handover(topology, move) if move else {},
         "record": asis.record(topology, cluster.get("id", ""), host),
         "authority": {"certificate": cluster["authority_certificate"], "key": cluster["authority_key"]}

@@ -486,7 +486,7 @@ def test_while_media_move_all_who_use_them_reach_the_new_host_and_afterwards_tho
     for host in ("cache1", "web1", "lb1"):
         assert told(host)["move_rules"] == []
         assert told(host)["media_clients"] == told(host, None)["media_clients"]
-    assert told("web1")["media_move"] == {
+    assert told("web1")["media_moving"] == {
         "source": {"name": "cache1"},
         "target": {"name": "media1", "address": address["media1"]},
         "followers": ["web1", "web2"],
@@ -495,13 +495,13 @@ def test_while_media_move_all_who_use_them_reach_the_new_host_and_afterwards_tho
         "leaves": True,
         "clients": users[1:],
     }
-    assert told("media1", None)["media_move"] == {}
+    assert told("media1", None)["media_moving"] == {}
 
 
 def test_a_web_host_that_kept_the_files_goes_on_using_them():
     move, _faults = media_move_of({"box1": FULL, "media1": EMPTY})
     cluster = build(FIGURE_3)
-    told = wiring.wire(cluster, secrets_of(cluster), "box1", cluster=OWN, media_move=move)["media_move"]
+    told = wiring.wire(cluster, secrets_of(cluster), "box1", cluster=OWN, media_move=move)["media_moving"]
     assert (told["leaves"], told["hosts"], told["clients"]) == (False, ["box1"], [cluster["hosts"]["box1"]["address"]])
 
 
