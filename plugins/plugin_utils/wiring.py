@@ -131,9 +131,22 @@ def media_users(topology: t.Mapping[str, t.Any], move: t.Mapping[str, t.Any]) ->
 
 def media_move_rules(topology: t.Mapping[str, t.Any], host: str, move: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
     """Return what the firewall of *host* lets in beside its rules while the media move."""
-    if host != move["to"]:
+    old, addresses = move["from"], {name: entry["address"] for name, entry in topology["hosts"].items()}
+    if host == move["to"]:
+        return [{"port": NFS_PORT, "protocol": "tcp", "sources": media_users(topology, move)}]
+    if host != old:
         return []
-    return [{"port": NFS_PORT, "protocol": "tcp", "sources": media_users(topology, move)}]
+    # Those of before go on as they did, until they are led to the new place.
+    rules = []
+    if move["followers"]:
+        sources = [addresses[name] for name in move["followers"]]
+        rules.append({"port": NFS_PORT, "protocol": "tcp", "sources": sources})
+    if old not in topology["tiers"]["web"]["hosts"]:
+        asking = [*topology["tiers"]["load_balancer"]["hosts"], *topology["tiers"]["web"]["hosts"], *move["followers"]]
+        everybody = any(site["media_domain"] for site in topology["sites"])
+        sources = [] if everybody else [addresses[name] for name in dict.fromkeys(asking)]
+        rules.append({"port": topology["endpoints"]["media"][0]["port"], "protocol": "tcp", "sources": sources})
+    return rules
 
 
 def _media_move(topology: t.Mapping[str, t.Any], move: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

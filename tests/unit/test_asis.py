@@ -13,6 +13,7 @@ from clusters import (
     OWN,
     ROOT,
     SHIPPED,
+    a_site,
     build,
     inventory,
     secrets_of,
@@ -483,8 +484,13 @@ def test_while_media_move_all_who_use_them_reach_the_new_host_and_afterwards_tho
 
     assert told("media1")["media_clients"] == users
     assert told("media1")["move_rules"] == [{"port": 2049, "protocol": "tcp", "sources": users}]
-    for host in ("cache1", "web1", "lb1"):
+    assert told("cache1")["move_rules"] == [
+        {"port": 2049, "protocol": "tcp", "sources": users[1:]},
+        {"port": 80, "protocol": "tcp", "sources": [address["lb1"], *users[1:]]},
+    ]
+    for host in ("web1", "lb1"):
         assert told(host)["move_rules"] == []
+    for host in ("cache1", "web1", "lb1"):
         assert told(host)["media_clients"] == told(host, None)["media_clients"]
     assert told("web1")["media_moving"] == {
         "source": {"name": "cache1"},
@@ -496,6 +502,15 @@ def test_while_media_move_all_who_use_them_reach_the_new_host_and_afterwards_tho
         "clients": users[1:],
     }
     assert told("media1", None)["media_moving"] == {}
+
+
+def test_a_place_that_everybody_may_ask_by_name_stays_open_while_media_move():
+    move, _faults = media_move_of({"cache1": FULL, "media1": EMPTY}, OVER)
+    cluster = build(OVER[1], sites=[a_site(media_domain="media.example.com")])
+    assert wiring.media_move_rules(cluster, "cache1", move)[1] == {"port": 80, "protocol": "tcp", "sources": []}
+    (rule,) = wiring.media_move_rules(build(FIGURE_3), "box1", {**move, "from": "box1", "followers": ["db1"]})
+    assert rule["port"] == 2049  # a web host's own port is open anyway
+    assert wiring.media_move_rules(build(FIGURE_3), "box1", {**move, "from": "box1", "followers": []}) == []
 
 
 def test_a_web_host_that_kept_the_files_goes_on_using_them():
