@@ -24,6 +24,9 @@ def mounted_on(text, folder):
         fields = line.split(" ")
         if "-" not in fields or re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), fields[4]) != folder:
             continue
+        # A folder that was mounted on itself is as plain as before.
+        if fields[3] != "/" and folder.endswith(fields[3]):
+            continue
         rest = fields[fields.index("-") + 1 :]
         found = " ".join(rest[:2])
     return found

@@ -187,15 +187,16 @@ def media_move(
 
     :arg webs: the web hosts of now.
     :arg media: host → what the module C(media_state) has found there.
-    :return: C(from), C(to), C(followers) (the web hosts that use the files of the old one over the network), C(bytes), C(files), C(seconds) (a
-        guess), C(moved) (whether all that is left is cleaning up); empty where it can't be.
+    :return: C(from), C(to), C(back) (whether a web host gets the files, that uses them over the network now), C(followers) (other web hosts that do),
+        C(bytes), C(files), C(seconds) (a guess), C(moved) (whether all that is left is cleaning up); empty where it can't be.
     """
-    if new in webs:
+    back = new in webs
+    others = [host for host in webs if host in topology["hosts"] and host not in (old, new)]
+    if back and (others or topology["tiers"]["load_balancer"]["hosts"]):
         faults.add(
             "group media",
-            f"would move from {old} to {new}, which is a web host and uses the files of {old} over the network,"
-            " and this version moves them to other hosts alone",
-            f"Put {old} back into the group media, or take a host for it that is no web host now",
+            f"would move from {old} to the web host {new}, which this version does for one web host without a balancer alone",
+            f"Put {old} back into the group media, or take the balancer and the other web hosts out first, with a run of their own",
         )
         return {}
     missing = [host for host in (old, new) if host not in media]
@@ -207,9 +208,11 @@ def media_move(
         )
         return {}
     here, there = media[old], media[new]
-    ours = here["move"].get("id") == f"{old}-{new}"
-    moved = ours and here["move"].get("step") in ("switched", "done") and here["mounted"].startswith("nfs4 ")
-    begun = moved or (ours and here["move"].get("step") in ("copying", "switching"))
+    leader = there if back else here
+    ours = leader["move"].get("id") == f"{old}-{new}"
+    led = not leader["mounted"] if back else leader["mounted"].startswith("nfs4 ")
+    moved = ours and leader["move"].get("step") in ("switched", "done") and led
+    begun = moved or (ours and leader["move"].get("step") in ("copying", "switching"))
     before = len(faults)
     if not begun and here["mounted"]:
         faults.add(
@@ -223,7 +226,7 @@ def media_move(
             f"shall hand the uploads over to {new}, and has no folder /srv/media",
             "Put the host that has them into the group media",
         )
-    if there["mounted"].startswith("nfs4 "):
+    if not back and there["mounted"].startswith("nfs4 "):
         faults.add(
             f"host {new}",
             f"shall keep the uploads, and uses those of another host ({there['mounted']})",
@@ -253,7 +256,8 @@ def media_move(
     return {
         "from": old,
         "to": new,
-        "followers": [host for host in webs if host in topology["hosts"] and host != old],
+        "back": back,
+        "followers": others,
         "bytes": here["bytes"],
         "files": here["files"],
         "seconds": AROUND + here["bytes"] // COPIED + here["files"] // FILES,

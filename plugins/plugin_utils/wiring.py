@@ -132,17 +132,18 @@ def media_users(topology: t.Mapping[str, t.Any], move: t.Mapping[str, t.Any]) ->
 def media_move_rules(topology: t.Mapping[str, t.Any], host: str, move: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
     """Return what the firewall of *host* lets in beside its rules while the media move."""
     old, addresses = move["from"], {name: entry["address"] for name, entry in topology["hosts"].items()}
-    if host == move["to"]:
+    if host == move["to"] and not move["back"]:
         return [{"port": NFS_PORT, "protocol": "tcp", "sources": media_users(topology, move)}]
     if host != old:
         return []
     # Those of before go on as they did, until they are led to the new place.
     rules = []
-    if move["followers"]:
-        sources = [addresses[name] for name in move["followers"]]
+    clients = [move["to"]] if move["back"] else move["followers"]
+    if clients:
+        sources = [addresses[name] for name in clients]
         rules.append({"port": NFS_PORT, "protocol": "tcp", "sources": sources})
     if old not in topology["tiers"]["web"]["hosts"]:
-        asking = [*topology["tiers"]["load_balancer"]["hosts"], *topology["tiers"]["web"]["hosts"], *move["followers"]]
+        asking = [*topology["tiers"]["load_balancer"]["hosts"], *topology["tiers"]["web"]["hosts"], *clients]
         everybody = any(site["media_domain"] for site in topology["sites"])
         sources = [] if everybody else [addresses[name] for name in dict.fromkeys(asking)]
         rules.append({"port": topology["endpoints"]["media"][0]["port"], "protocol": "tcp", "sources": sources})
@@ -151,12 +152,15 @@ def media_move_rules(topology: t.Mapping[str, t.Any], host: str, move: t.Mapping
 
 def _media_move(topology: t.Mapping[str, t.Any], move: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return the arguments of the role media_move, and who takes part; the same for every host."""
+    participants = [move["to"]] if move["back"] else [move["from"], *move["followers"]]
     return {
-        "source": {"name": move["from"]},
+        "source": {"name": move["from"], "address": topology["hosts"][move["from"]]["address"]},
         "target": {"name": move["to"], "address": topology["hosts"][move["to"]]["address"]},
         "followers": move["followers"],
         "sites": [site["name"] for site in topology["sites"]],
-        "hosts": [move["from"], *move["followers"]],
+        "back": move["back"],
+        "leader": participants[0],
+        "hosts": participants,
         "leaves": move["from"] not in topology["uploads"]["clients"],
         # Those to come alone.
         "clients": _media(topology, move["to"])["media_clients"],
@@ -167,7 +171,7 @@ def _media_clients(
     topology: t.Mapping[str, t.Any], host: str, move: t.Mapping[str, t.Any] | None
 ) -> dict[str, list[str]]:
     """Return C(media_clients) on the host that gets the media while they move; nothing everywhere else."""
-    return {"media_clients": media_users(topology, move)} if move and host == move["to"] else {}
+    return {"media_clients": media_users(topology, move)} if move and host == move["to"] and not move["back"] else {}
 
 
 def _handover(topology: t.Mapping[str, t.Any], move: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

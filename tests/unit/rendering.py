@@ -42,7 +42,7 @@ HANDOVER = {
 }
 #: From the box to a media host.
 MEDIA_MOVE = {
-    "media_move_source": {"name": "box1"},
+    "media_move_source": {"name": "box1", "address": "10.0.0.11"},
     "media_move_target": {"name": "media1", "address": "10.0.0.31"},
     "media_move_followers": ["web2"],
     "media_move_sites": ["shop"],

@@ -366,7 +366,7 @@ def test_media_move_to_their_own_host():
     move, faults = media_move_of({"box1": FULL, "media1": EMPTY})
     assert faults == []
     assert move == {
-        "from": "box1", "to": "media1", "followers": [], "bytes": 2 * GB, "files": 2000, "seconds": 110, "moved": False,
+        "from": "box1", "to": "media1", "back": False, "followers": [], "bytes": 2 * GB, "files": 2000, "seconds": 110, "moved": False,
     }  # fmt: skip
 
 
@@ -463,14 +463,66 @@ def test_what_is_in_the_way_of_media_is_refused_beforehand(here, there, sentence
     assert media_move_of({"box1": here, "media1": there}) == ({}, [sentence])
 
 
-def test_media_do_not_move_to_a_web_host_of_now():
-    move, (fault,) = media_move_of({"media1": FULL, "box1": EMPTY}, (FIGURE_3, {**FIGURE_2, "memcached": ["media1"]}))
+BACK = (FIGURE_3, {**FIGURE_2, "memcached": ["media1"]})
+AWAY = files(there=True, mounted="nfs4 10.0.0.31:/srv/media")
+
+
+def test_media_move_back_to_the_web_host():
+    for mounted in (AWAY["mounted"], "autofs systemd-1"):
+        move, faults = media_move_of({"media1": FULL, "box1": {**AWAY, "mounted": mounted}}, BACK)
+        assert faults == []
+        assert (move["from"], move["to"], move["back"], move["followers"]) == ("media1", "box1", True, [])
+
+
+@pytest.mark.parametrize("step", ["copying", "switching", "switched", "done"])
+def test_the_way_back_is_gone_on_with_by_what_the_web_host_says(step):
+    here = files(there=True, files=2000, move={"id": "media1-box1", "step": step})
+    move, faults = media_move_of({"media1": FULL, "box1": here}, BACK)
+    assert (faults, move["moved"]) == ([], step in ("switched", "done"))
+    assert "files of its own" in media_move_of({"media1": FULL, "box1": {**here, "move": {}}}, BACK)[1][0]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (FIGURE_4, {**FIGURE_4, "media": ["web1"], "memcached": ["media1"]}),
+        (FIGURE_3, {**BACK[1], "load_balancer": ["lb1"]}),
+    ],
+)
+def test_media_move_back_to_a_web_host_that_is_alone_and_in_front_of_which_is_none(before, after):
+    move, faults = media_move_of({}, (before, after))
     assert move == {}
-    assert fault == (
-        "group media: would move from media1 to box1, which is a web host and uses the files of media1 over the network,"
-        " and this version moves them to other hosts alone."
-        " Put media1 back into the group media, or take a host for it that is no web host now."
+    assert (
+        f"to the web host {after['media'][0]}, which this version does for one web host without a balancer alone"
+        in faults[-1]
     )
+
+
+def test_on_the_way_back_the_web_host_leads_and_reaches_the_old_place():
+    move, _faults = media_move_of({"media1": FULL, "box1": AWAY}, BACK)
+    cluster = build(BACK[1])
+    address = {host: entry["address"] for host, entry in cluster["hosts"].items()}
+
+    def told(host):
+        return wiring.wire(cluster, secrets_of(cluster), host, cluster=OWN, media_move=move)
+
+    assert told("box1")["media_moving"] == {
+        "source": {"name": "media1", "address": address["media1"]},
+        "target": {"name": "box1", "address": address["box1"]},
+        "followers": [],
+        "sites": ["blog"],
+        "back": True,
+        "leader": "box1",
+        "hosts": ["box1"],
+        "leaves": True,
+        "clients": [],
+    }
+    assert told("box1")["media_clients"] == []
+    assert told("box1")["move_rules"] == []
+    assert told("media1")["move_rules"] == [
+        {"port": 2049, "protocol": "tcp", "sources": [address["box1"]]},
+        {"port": 80, "protocol": "tcp", "sources": [address["box1"]]},
+    ]
 
 
 def test_while_media_move_all_who_use_them_reach_the_new_host_and_afterwards_those_to_come():
@@ -493,10 +545,12 @@ def test_while_media_move_all_who_use_them_reach_the_new_host_and_afterwards_tho
     for host in ("cache1", "web1", "lb1"):
         assert told(host)["media_clients"] == told(host, None)["media_clients"]
     assert told("web1")["media_moving"] == {
-        "source": {"name": "cache1"},
+        "source": {"name": "cache1", "address": address["cache1"]},
         "target": {"name": "media1", "address": address["media1"]},
         "followers": ["web1", "web2"],
         "sites": ["blog"],
+        "back": False,
+        "leader": "cache1",
         "hosts": ["cache1", "web1", "web2"],
         "leaves": True,
         "clients": users[1:],

@@ -707,6 +707,146 @@ def test_what_can_t_be_moved_is_refused_before_anybody_stops(stage, capsys, monk
     assert (folder / "shop/media/x").exists()
 
 
+# --- the way back to a web host -----------------------------------------------------------------------------------
+
+BOUND = "60 29 254:0 /srv/media /srv/media rw shared:1 - ext4 /dev/vda1 rw\n"
+
+
+def test_a_folder_that_is_mounted_on_itself_is_a_plain_one():
+    assert mover.mounts_of(BOUND, "/srv/media") == []
+    assert mover.mounts_of(BOUND.replace(" /srv/media /srv", " /media /srv"), "/srv/media") == []  # /srv is a disk
+    assert mover.mounts_of(BOUND.replace(" /srv/media /srv", " /@media /srv"), "/srv/media") == [("ext4", "/dev/vda1")]
+    assert mover.mounts_of(BOUND + MOUNTS, "/srv/media")[-1] == ("nfs4", "10.0.0.31:/srv/media")
+
+
+@pytest.mark.parametrize(
+    ("found", "there"),
+    [
+        ([], True),
+        ([("ext4", "/dev/vdb1")], True),
+        ([("autofs", "systemd-1")], False),
+        ([("autofs", "systemd-1"), ("nfs4", "10.0.0.31:/srv/media")], False),
+    ],
+)
+def test_a_host_knows_whether_it_uses_its_own_files(monkeypatch, found, there):
+    home = mover.Home("/srv/media", "", [])
+    monkeypatch.setattr(home, "mounts", lambda: found)
+    assert home.there() is there
+
+
+def test_a_folder_is_laid_bare_and_its_units_go_when_the_sites_go_on(tmp_path, monkeypatch):
+    for unit in mover.UNITS:
+        (tmp_path / unit).write_text("")
+    found = [("autofs", "systemd-1"), ("nfs4", "10.0.0.31:/srv/media")]
+    said = []
+    monkeypatch.setattr(mover, "systemctl", lambda *words: said.append(words))
+    monkeypatch.setattr(mover, "call", lambda *words: said.append(words) or (words[0] == "umount" and found.pop()))
+    home = mover.Home("/srv/media", "", [], units=str(tmp_path))
+    monkeypatch.setattr(home, "mounts", lambda: list(found))
+    home.switch()
+    assert said == [
+        ("stop", "srv-media.automount"),
+        ("stop", "srv-media.mount"),
+        ("umount", "-l", "/srv/media"),
+        ("umount", "-l", "/srv/media"),
+        ("mount", "--bind", "/srv/media", "/srv/media"),
+    ]
+    said.clear()
+    home.stay()
+    assert said == [("disable", "srv-media.automount"), ("daemon-reload",)]
+    assert list(tmp_path.iterdir()) == []
+    home.stay()
+
+
+@pytest.fixture
+def home_stage(stage, tmp_path, monkeypatch):
+    """Return what C(stage) does for the way back: the files are in the folder C(new), and come to an empty one."""
+    job, host, folder, new = stage
+    (folder / "shop/media/x").unlink()
+    for name in ("shop/media", "shop"):
+        (folder / name).rmdir()
+    (new / "shop/media/x").write_text("x")
+    monkeypatch.setattr(mover, "aside", lambda _job, _name: str(new))
+    monkeypatch.setattr(mover, "Home", lambda *_words: host)
+    pathlib.Path(mover.JOB).write_text(json.dumps({**job, "back": True, "old_server": "10.0.0.11"}))
+    return host, folder, new
+
+
+def test_the_files_come_back_and_stay_where_they_were_until_they_are_put_aside(home_stage, monkeypatch, capsys):
+    host, folder, new = home_stage
+    switch = host.switch
+
+    def late():
+        switch()
+        (new / "shop/media/late").write_text("late")
+
+    host.switch = late
+    assert mover.main(["lead"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["outcome"], report["late"], report["files"]) == ("done", ["shop/media/late"], 1)
+    assert (folder / "shop/media/x").read_text() == "x"
+    assert (folder / "shop/media/late").read_text() == "late"
+    assert (new / "shop/media/x").read_text() == "x"
+    assert not host.frozen
+    # Once more, though the old place is away now: what was done is said again.
+    monkeypatch.setattr(mover, "aside", None)
+    assert mover.main(["lead"]) == 0
+    assert json.loads(capsys.readouterr().out) == report
+
+
+@pytest.mark.parametrize("step", ["copying", "switching", "switched", "done"])
+def test_a_way_back_that_was_killed_at_a_step_is_gone_on_with(home_stage, monkeypatch, capsys, step):
+    host, folder, _new = home_stage
+    write = mover.write
+
+    def killed(path, content):
+        write(path, content)
+        if path == mover.STATE and content["step"] == step:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(mover, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        mover.main(["lead"])
+    monkeypatch.setattr(mover, "write", write)
+    host.thaw()
+    assert mover.main(["lead"]) == 0
+    assert json.loads(capsys.readouterr().out)["outcome"] == "done"
+    assert state() == {"id": "old-new", "step": "done"}
+    assert (folder / "shop/media/x").read_text() == "x"
+    assert host.on_new
+
+
+def test_a_host_that_has_its_own_files_fetches_none(home_stage, capsys):
+    host, folder, _new = home_stage
+    host.on_new = True
+    assert mover.main(["lead"]) == 1
+    assert "so there is nothing to fetch" in capsys.readouterr().err
+    assert not (folder / "shop").exists()
+    assert host.history == []
+
+
+def test_what_was_fetched_is_put_aside_once(stage, monkeypatch, capsys):
+    _job, _host, folder, _new = stage
+    monkeypatch.setattr(mover, "mounted", lambda _folder: False)
+    assert mover.main(["shelve"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert pathlib.Path(first["kept"], "shop/media/x").read_text() == "x"
+    assert list(folder.iterdir()) == []
+    assert mover.main(["shelve"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"changed": False, "kept": ""}
+    monkeypatch.setattr(mover, "mounted", lambda _folder: True)
+    assert mover.main(["shelve"]) == 1
+    assert "only a plain folder can be put aside" in capsys.readouterr().err
+
+
+@of("media_move/job.json.j2")
+def test_on_the_way_back_the_target_leads():
+    own = {"media_move_back": True, "media_move_followers": [], "inventory_hostname": "media1"}
+    job = json.loads(render("media_move/job.json.j2", **own))
+    assert (job["back"], job["old_server"], job["followers"]) == (True, "10.0.0.11", [])
+    assert "ntier-media-move lead\n" in render("media_move/ntier-media-move.service.j2", **own)
+
+
 def test_a_program_without_a_part_says_what_there_is(stage, capsys):
     assert mover.main([]) == 2
     assert "lead | follow" in capsys.readouterr().err
@@ -722,6 +862,8 @@ def test_every_host_is_told_the_same_but_its_name():
         "id": "box1-media1",
         "name": "box1",
         "server": "10.0.0.31",
+        "old_server": "10.0.0.11",
+        "back": False,
         "folder": "/srv/media",
         "sites": ["shop"],
         "followers": ["web2"],

@@ -3,8 +3,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Move the sites' files from the host that keeps them to another one while the sites go on.
 
-C(ntier-media-move lead) runs on the host that has the files, C(ntier-media-move follow) on every other host that uses them, until all
-of them use the new place. No file is ever in two places that both take uploads:
+C(ntier-media-move lead) runs on the host that has the files, or, on the way back to a web host, on that one; C(ntier-media-move follow)
+on every other host that uses them, until all of them use the new place. No file is ever in two places that both take uploads:
 
 1. The leader copies what it has to the new host, over NFS, as the user of each site, so that nobody needs more rights than before. It
    repeats that until a pass finds next to nothing.
@@ -131,9 +131,17 @@ def mounts_of(text, folder):
         if "-" not in fields or len(fields) < 10:
             continue
         rest = fields[fields.index("-") + 1 :]
-        if unescaped(fields[4]) == folder:
+        if unescaped(fields[4]) == folder and not itself(unescaped(fields[3]), folder):
             found.append((rest[0], unescaped(rest[1])))
     return found
+
+
+def itself(root, folder):
+    """Return whether a folder was mounted on itself, which changes nothing of what one sees there.
+
+    :arg root: what of its file system was mounted, as a path there.
+    """
+    return root != "/" and folder.endswith(root)
 
 
 def unescaped(text):
@@ -532,6 +540,9 @@ class Host:
     def switch(self):
         """Mount the new place on the folder. Nobody runs who would look at it meanwhile."""
         covered = bool(self.mounts())
+        if not covered and mounted(self.folder, plain=True):
+            # What a move to this host has left, on which nothing can be mounted when somebody looks.
+            call("umount", "-l", self.folder)
         for unit in UNITS:
             shutil.copyfile(os.path.join(self.prepared, unit), os.path.join(self.units, unit + ".part"))
             os.replace(os.path.join(self.units, unit + ".part"), os.path.join(self.units, unit))
@@ -548,6 +559,37 @@ class Host:
     def stay(self):
         """Have the new place after a restart of the host, too."""
         systemctl("enable", UNITS[1])
+
+
+class Home(Host):
+    """A host that uses files over the network now, and shall have them itself."""
+
+    def there(self):
+        """Return whether the sites here use what lies on this host."""
+        return all(kind not in ("nfs4", "autofs") for kind, _source in self.mounts())
+
+    def switch(self):
+        """Lay the folder bare. Nobody runs who would look at it meanwhile."""
+        for unit in reversed(UNITS):
+            if os.path.exists(os.path.join(self.units, unit)):
+                systemctl("stop", unit)
+        for _number in range(10):
+            if self.there():
+                break
+            call("umount", "-l", self.folder)
+        # Services that have started under the mount may not write into what they see without it: their view of the host is read-only.
+        call("mount", "--bind", self.folder, self.folder)
+        if not self.there():
+            raise Fault(f"{self.folder} of this host still shows the files of another one. See: findmnt {self.folder}")
+
+    def stay(self):
+        """Have the files here after a restart of the host, too."""
+        if os.path.exists(os.path.join(self.units, UNITS[1])):
+            systemctl("disable", UNITS[1])
+        for unit in UNITS:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self.units, unit))
+        systemctl("daemon-reload")
 
 
 def systemctl(*words):
@@ -757,13 +799,16 @@ def context_of(name, folder):
     return lambda: identity(user, group)
 
 
-def aside(job):
-    """Mount the new place where no site looks; never by way of what the sites use, and with nothing remembered."""
-    place = f"{ASIDE}/new"
+def aside(job, name="new"):
+    """Mount the new place, or the old one, where no site looks; never by way of what the sites use, and with nothing remembered."""
+    place = f"{ASIDE}/{name}"
+    server = job["server" if name == "new" else "old_server"]
     os.makedirs(place, mode=0o755, exist_ok=True)
     if not mounted(place):
-        options = "rw,hard,vers=4.2,timeo=50,retrans=2,actimeo=0,lookupcache=none,nosharecache,nodev,nosuid,noexec"
-        call("mount", "-t", "nfs4", "-o", options, f"{job['server']}:{job['folder']}", place)
+        options = (
+            "rw" if name == "new" else "ro"
+        ) + ",hard,vers=4.2,timeo=50,retrans=2,actimeo=0,lookupcache=none,nosharecache,nodev,nosuid,noexec"
+        call("mount", "-t", "nfs4", "-o", options, f"{server}:{job['folder']}", place)
     return place
 
 
@@ -778,10 +823,11 @@ def below(folder):
     return os.path.join(place, os.path.basename(folder))
 
 
-def mounted(place):
-    """Return whether something is mounted on a folder."""
+def mounted(place, plain=False):
+    """Return whether something is mounted on a folder; C(plain), be it the folder itself."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        return bool(mounts_of(file.read(), place))
+        text = file.read()
+    return any(line.split(" ")[4] == place for line in text.splitlines()) if plain else bool(mounts_of(text, place))
 
 
 def call(*words):
@@ -791,13 +837,13 @@ def call(*words):
         raise Fault(f"{' '.join(words)}: {done.stdout.decode(errors='replace').strip()}")
 
 
-def run_of(job, place):
-    """Return this host's part."""
+def run_of(job, place, kind=None):
+    """Return this host's part; C(kind), the class of the host."""
     first = job["sites"][0]
     users = [pwd.getpwnam(name).pw_uid for name in job["sites"]]
     meeting = Meeting(f"{place}/{first}/{MEETING}/{job['id']}", context_of(first, f"{place}/{first}"))
     bounds = {**BOUNDS, **job.get("bounds", {})}
-    host = Host(job["folder"], job["server"], users, bounds["pause"] + bounds["settle"] + 1)
+    host = (kind or Host)(job["folder"], job["server"], users, bounds["pause"] + bounds["settle"] + 1)
     return Run(job["name"], host, meeting, bounds, lambda step: write(STATE, {"id": job["id"], "step": step}))
 
 
@@ -809,7 +855,9 @@ def follow(job):
 
 
 def lead(job):
-    """Move the files from this host, and put aside what is left of them here."""
+    """Move the files from this host, and put aside what is left of them here; or move them to this one."""
+    if job.get("back"):
+        return fetch(job)
     place = aside(job)
     run = run_of(job, place)
     source = job["folder"]
@@ -850,6 +898,83 @@ def lead(job):
     run.meeting.close()
     run.say("done")
     return report
+
+
+def fetch(job):
+    """Move the files to this host, which uses them over the network. What is left of them there is put aside by L(shelve)."""
+    written, state = read(LIST), read(STATE)
+    if state == {"id": job["id"], "step": "done"} and "report" in written and Home(job["folder"], "", []).there():
+        return written["report"]
+    source, place = aside(job, "old"), below(job["folder"])
+    ours = state.get("id") == job["id"] and state.get("step") in ("switching", "switched")
+    host = Home(job["folder"], "", [])
+    if host.there() and not ours:
+        raise Fault(
+            f"{host.folder} of this host shows its own files already, so there is nothing to fetch. See: findmnt {host.folder}"
+        )
+    sites = [name for name in job["sites"] if os.path.isdir(f"{source}/{name}")]
+    if not host.there():
+        prepare(source, place, sites)
+    run = run_of(job, place, Home)
+    run.meeting.open()
+    if not host.there() and not run.meeting.decided():
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(LIST)
+        written = {}
+        write(STATE, {"id": job["id"], "step": ""})
+    copiers = {
+        name: (context_of(name, f"{place}/{name}"), Copier(f"{source}/{name}", f"{place}/{name}")) for name in sites
+    }
+    started = time.monotonic()
+    lists = run.lead(copiers, job["followers"])
+    if lists is not None or written.get("id") != job["id"]:
+        written = {"id": job["id"], "sites": lists or {}}
+        write(LIST, written)
+    run.say("switched")
+    late, conflicts = [], []
+    for name in sites:
+        with context_of(name, f"{place}/{name}")():
+            copies, both = pick_up(f"{source}/{name}", f"{place}/{name}", written["sites"].get(name, {}))
+        late += [f"{name}/{path}" for path in copies]
+        conflicts += [f"{name}/{path}" for path in both]
+    report = {
+        "outcome": "done",
+        "reason": "",
+        "late": late,
+        "conflicts": conflicts,
+        "kept": job["folder"],
+        "pause_ms": round(run.pause * 1000),
+        "seconds": round(time.monotonic() - started),
+        "files": sum(entry[0] == "file" for found in written["sites"].values() for entry in found.values()),
+        "bytes": sum(copier.bytes for _user, copier in copiers.values()),
+    }
+    write(LIST, {**written, "report": report})
+    run.meeting.close()
+    run.say("done")
+    return report
+
+
+def prepare(source, place, sites):
+    """Let the sites' users into the folder below the mount, as the role media has it."""
+    subprocess.run(["chattr", "-i", place], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.chmod(place, 0o755)
+    for name in sites:
+        about = os.stat(f"{source}/{name}")
+        os.makedirs(f"{place}/{name}", exist_ok=True)
+        os.chown(f"{place}/{name}", about.st_uid, about.st_gid)
+        os.chmod(f"{place}/{name}", stat.S_IMODE(about.st_mode))
+
+
+def shelve(job):
+    """Put aside what another host has fetched from here."""
+    folder = job["folder"]
+    if mounted(folder):
+        raise Fault(f"On {folder} of this host something is mounted, and only a plain folder can be put aside")
+    if not any(os.path.isdir(os.path.join(folder, name)) for name in job["sites"]):
+        return {"changed": False, "kept": ""}
+    kept = unused(folder)
+    put_aside(folder, kept)
+    return {"changed": True, "kept": kept}
 
 
 def fit(host, job, place):
@@ -918,7 +1043,7 @@ def close(here):
 def end():
     """Unmount what was mounted aside."""
     changed = False
-    for name in ("new", "below"):
+    for name in ("new", "old", "below"):
         place = f"{ASIDE}/{name}"
         if mounted(place):
             call("umount", "-l", place)
@@ -947,9 +1072,16 @@ def main(words):
     if what == "end":
         print(json.dumps(end()))
         return 0
-    if what not in ("lead", "follow"):
-        print("usage: ntier-media-move lead | follow | thaw | end", file=sys.stderr)
+    if what not in ("lead", "follow", "shelve"):
+        print("usage: ntier-media-move lead | follow | shelve | thaw | end", file=sys.stderr)
         return 2
+    if what == "shelve":
+        try:
+            print(json.dumps(shelve(job)))
+        except (Fault, OSError) as error:
+            print(error, file=sys.stderr)
+            return 1
+        return 0
     try:
         report = lead(job) if what == "lead" else follow(job)
     except (Fault, OSError) as error:
