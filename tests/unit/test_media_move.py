@@ -674,6 +674,33 @@ def test_a_run_that_was_killed_at_a_step_is_gone_on_with(stage, monkeypatch, cap
     assert [path for path in folder.parent.iterdir() if path != folder] == [pathlib.Path(report["kept"])]
 
 
+def killed_once_decided(monkeypatch):
+    """Run until it is decided, and no further; the sites go on with the old place."""
+    write = mover.write
+
+    def killed(path, content):
+        write(path, content)
+        if path == mover.STATE and content["step"] == "switching":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(mover, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        mover.main(["lead"])
+    monkeypatch.setattr(mover, "write", write)
+
+
+def test_what_is_written_between_the_decision_and_the_switch_of_a_later_run_is_never_missed(stage, monkeypatch, capsys):
+    _job, host, folder, new = stage
+    killed_once_decided(monkeypatch)
+    host.thaw()
+    (folder / "shop/media/between").write_text("between")
+    switch, seen = host.switch, []
+    host.switch = lambda: seen.append((host.frozen, (new / "shop/media/between").exists())) or switch()
+    assert mover.main(["lead"]) == 0
+    assert seen == [(True, True)]
+    assert json.loads(capsys.readouterr().out)["files"] == 1
+
+
 def test_the_same_move_after_a_way_back_copies_anew(stage, capsys):
     _job, host, folder, new = stage
     assert mover.main(["lead"]) == 0
@@ -814,6 +841,17 @@ def test_a_way_back_that_was_killed_at_a_step_is_gone_on_with(home_stage, monkey
     assert state() == {"id": "old-new", "step": "done"}
     assert (folder / "shop/media/x").read_text() == "x"
     assert host.on_new
+
+
+def test_nor_on_the_way_back(home_stage, monkeypatch):
+    host, folder, new = home_stage
+    killed_once_decided(monkeypatch)
+    host.thaw()
+    (new / "shop/media/between").write_text("between")
+    switch, seen = host.switch, []
+    host.switch = lambda: seen.append((host.frozen, (folder / "shop/media/between").exists())) or switch()
+    assert mover.main(["lead"]) == 0
+    assert seen == [(True, True)]
 
 
 def test_a_host_that_has_its_own_files_fetches_none(home_stage, capsys):

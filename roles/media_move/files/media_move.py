@@ -355,6 +355,20 @@ def pick_up(source, target, before):
     return copies, conflicts
 
 
+def late_files(copiers, lists):
+    """Copy what was written into the old place of all sites after the round; return the paths copied, and those in conflict.
+
+    :arg copiers: site → the context of its user, and its L(Copier); C(lists), the lists of the round.
+    """
+    late, conflicts = [], []
+    for name, (user, copier) in copiers.items():
+        with user():
+            copies, both = pick_up(copier.source, copier.target, lists.get(name, {}))
+        late += [f"{name}/{path}" for path in copies]
+        conflicts += [f"{name}/{path}" for path in both]
+    return late, conflicts
+
+
 def write(path, content):
     """Write a file of this program, whole or not at all."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -645,12 +659,17 @@ class Run:
             if verdict != "switch":
                 self.host.thaw()
 
-    def _arrive(self):
-        """Use the new place, once it is decided; the sites' processes are stopped meanwhile, and go on whatever happens."""
+    def _arrive(self, catch_up=None):
+        """Use the new place, once it is decided; the sites' processes are stopped meanwhile, and go on whatever happens.
+
+        :arg catch_up: what copies the files that were written here since, where the run that decided was killed.
+        """
         start = time.monotonic()
         try:
             if not self.host.there():
                 self.host.freeze(start + self.bounds["pause"])
+                if catch_up:
+                    catch_up()
                 self.host.switch()
             self.meeting.note(f"switched-{self.name}")
             self._settle(start + self.bounds["settle"])
@@ -665,11 +684,13 @@ class Run:
         while others - set(self.meeting.names("switched-")) and time.monotonic() < until:
             time.sleep(LOOK)
 
-    def lead(self, copiers, followers):
+    def lead(self, copiers, followers, keep=None, catch_up=None):
         """Move the files; return the list of the round, site by site, or None when it was decided by an earlier run.
 
         :arg copiers: site → the context of its user, and its L(Copier). C(followers), names of the other hosts.
+        :arg keep: is called with the list before it is decided. C(catch_up), see L(_arrive).
         """
+        self.keep = keep or (lambda _lists: None)
         self.meeting.open()
         self._wait_present(followers)
         lists = None
@@ -677,15 +698,15 @@ class Run:
             last = self.meeting.rounds()
             # Of a run that was killed: whoever is still stopped for it goes on.
             if last and self.meeting.note(f"verdict-{last}", "abort") == "switch":
-                return self._end(None, followers)
+                return self._end(None, followers, catch_up)
             self.say("copying")
             self._approach(copiers)
             lists = self._rounds(copiers, followers)
-        return self._end(lists, followers)
+        return self._end(lists, followers, catch_up)
 
-    def _end(self, lists, followers):
+    def _end(self, lists, followers, catch_up):
         self.say("switching")
-        self._arrive()
+        self._arrive(catch_up if lists is None else None)
         until = time.monotonic() + self.bounds["switch"]
         while True:
             missing = sorted({*followers, self.name} - set(self.meeting.names("switched-")))
@@ -787,7 +808,8 @@ class Run:
                 if not copier.apply(here, todo, until) or time.monotonic() > until:
                     return None
             lists[site] = here
-        return lists
+        self.keep(lists)
+        return lists if time.monotonic() <= until else None
 
 
 # --- what the host's part consists of -----------------------------------------------------------------------------
@@ -876,13 +898,14 @@ def lead(job):
         if os.path.isdir(f"{source}/{name}")
     }
     started = time.monotonic()
-    lists = run.lead(copiers, job["followers"])
-    written = read(LIST)
-    if lists is not None:
-        written = {"id": job["id"], "kept": unused(source), "sites": lists}
-    elif written.get("id") != job["id"]:
-        # The run that decided was killed before it could write the list down: nothing is known to have been removed since.
-        written = {"id": job["id"], "kept": unused(source), "sites": {}}
+    run.lead(
+        copiers,
+        job["followers"],
+        lambda lists: write(LIST, {"id": job["id"], "kept": unused(source), "sites": lists}),
+        lambda: late_files(copiers, read(LIST).get("sites", {})),
+    )
+    # Without it nothing is known to have been removed since.
+    written = read(LIST) or {"id": job["id"], "kept": unused(source), "sites": {}}
     write(LIST, written)
     run.say("switched")
     report = leave(job, place, written)
@@ -920,23 +943,20 @@ def fetch(job):
     if not host.there() and not run.meeting.decided():
         with contextlib.suppress(FileNotFoundError):
             os.unlink(LIST)
-        written = {}
         write(STATE, {"id": job["id"], "step": ""})
     copiers = {
         name: (context_of(name, f"{place}/{name}"), Copier(f"{source}/{name}", f"{place}/{name}")) for name in sites
     }
     started = time.monotonic()
-    lists = run.lead(copiers, job["followers"])
-    if lists is not None or written.get("id") != job["id"]:
-        written = {"id": job["id"], "sites": lists or {}}
-        write(LIST, written)
+    run.lead(
+        copiers,
+        job["followers"],
+        lambda lists: write(LIST, {"id": job["id"], "sites": lists}),
+        lambda: late_files(copiers, read(LIST).get("sites", {})),
+    )
+    written = read(LIST) or {"id": job["id"], "sites": {}}
     run.say("switched")
-    late, conflicts = [], []
-    for name in sites:
-        with context_of(name, f"{place}/{name}")():
-            copies, both = pick_up(f"{source}/{name}", f"{place}/{name}", written["sites"].get(name, {}))
-        late += [f"{name}/{path}" for path in copies]
-        conflicts += [f"{name}/{path}" for path in both]
+    late, conflicts = late_files(copiers, written["sites"])
     report = {
         "outcome": "done",
         "reason": "",
