@@ -47,10 +47,8 @@ def wire(
         "fixed_ids": host in [topology["uploads"]["server"], *topology["uploads"]["clients"]],
         "users": [{"name": site["name"], "uid": site["uid"]} for site in sites],
         "firewall_rules": firewall_rules(topology, host),
-        "move_rules": [
-            *(move_rules(topology, host, move) if move else []),
-            *(media_move_rules(topology, host, media_move) if media_move else []),
-        ],
+        "move_rules": move_rules(topology, host, move) if move else [],
+        "media_move_rules": media_move_rules(topology, host, media_move) if media_move else [],
         "media_moving": _media_move(topology, media_move) if media_move else {},
         "handover": _handover(topology, move) if move else {},
         "record": asis.record(topology, cluster.get("id", ""), host),

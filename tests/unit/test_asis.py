@@ -518,8 +518,8 @@ def test_on_the_way_back_the_web_host_leads_and_reaches_the_old_place():
         "clients": [],
     }
     assert told("box1")["media_clients"] == []
-    assert told("box1")["move_rules"] == []
-    assert told("media1")["move_rules"] == [
+    assert told("box1")["media_move_rules"] == []
+    assert told("media1")["media_move_rules"] == [
         {"port": 2049, "protocol": "tcp", "sources": [address["box1"]]},
         {"port": 80, "protocol": "tcp", "sources": [address["box1"]]},
     ]
@@ -535,13 +535,13 @@ def test_while_media_move_all_who_use_them_reach_the_new_host_and_afterwards_tho
         return wiring.wire(cluster, secrets_of(cluster), host, cluster=OWN, media_move=move)
 
     assert told("media1")["media_clients"] == users
-    assert told("media1")["move_rules"] == [{"port": 2049, "protocol": "tcp", "sources": users}]
-    assert told("cache1")["move_rules"] == [
+    assert told("media1")["media_move_rules"] == [{"port": 2049, "protocol": "tcp", "sources": users}]
+    assert told("cache1")["media_move_rules"] == [
         {"port": 2049, "protocol": "tcp", "sources": users[1:]},
         {"port": 80, "protocol": "tcp", "sources": [address["lb1"], *users[1:]]},
     ]
     for host in ("web1", "lb1"):
-        assert told(host)["move_rules"] == []
+        assert told(host)["media_move_rules"] == []
     for host in ("cache1", "web1", "lb1"):
         assert told(host)["media_clients"] == told(host, None)["media_clients"]
     assert told("web1")["media_moving"] == {
