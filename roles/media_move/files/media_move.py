@@ -57,6 +57,8 @@ BOUNDS = {
     "switch": 60,  # until all hosts use the new place
     "retry": 0.5,  # between two rounds
 }
+#: Seconds that systemd may need to mount the new place.
+MOUNTING = 5
 ATTEMPTS = 20
 #: A pass that finds no more than this is followed by a round.
 FEW = 20
@@ -865,7 +867,7 @@ def run_of(job, place, kind=None):
     users = [pwd.getpwnam(name).pw_uid for name in job["sites"]]
     meeting = Meeting(f"{place}/{first}/{MEETING}/{job['id']}", context_of(first, f"{place}/{first}"))
     bounds = {**BOUNDS, **job.get("bounds", {})}
-    host = (kind or Host)(job["folder"], job["server"], users, bounds["pause"] + bounds["settle"] + 1)
+    host = (kind or Host)(job["folder"], job["server"], users, bounds["pause"] + bounds["settle"] + MOUNTING)
     return Run(job["name"], host, meeting, bounds, lambda step: write(STATE, {"id": job["id"], "step": step}))
 
 
