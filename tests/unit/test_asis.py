@@ -4,6 +4,8 @@ import json
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from clusters import (
     FIGURE_2,
     FIGURE_3,
@@ -523,6 +525,28 @@ def test_on_the_way_back_the_web_host_leads_and_reaches_the_old_place():
         {"port": 2049, "protocol": "tcp", "sources": [address["box1"]]},
         {"port": 80, "protocol": "tcp", "sources": [address["box1"]]},
     ]
+
+
+@pytest.mark.parametrize(
+    ("host", "record", "asked"),
+    [
+        ("box1", {"members": {"media": ["box1"]}}, True),  # it had the files
+        ("media1", {"members": {"media": ["box1"]}}, True),  # it shall have them
+        ("media1", None, True),  # and is new
+        ("media1", {"members": {"media": ["media1"]}}, False),
+        ("db1", {"members": {"media": ["box1"]}}, False),
+        ("db1", None, False),
+        ("box1", {}, False),
+        ("box1", "what a power failure leaves", False),
+    ],
+)
+def test_files_are_counted_where_they_come_and_go(host, record, asked):
+    plays = DataLoader().load_from_file(str(ROOT / "playbooks/preflight.yml"), trusted_as_template=True)
+    (task,) = [task for task in plays[1]["tasks"] if "ntier.django.media_state" in task]
+    facts = {"ansible_local": {"ntier": record} if record is not None else {}}
+    known = {"inventory_hostname": host, "ntier_topology": build(FIGURE_3), "ansible_facts": facts}
+    templar = Templar(DataLoader(), {**task["vars"], **known})
+    assert templar.evaluate_conditional(task["when"]) is asked
 
 
 def test_while_media_move_all_who_use_them_reach_the_new_host_and_afterwards_those_to_come():
