@@ -52,6 +52,33 @@ def test_the_second_run_changes_nothing(unnoticed, site):
     assert set(done.changed().values()) == {0}, done.output
 
 
+def uploads(host) -> int:
+    """Return how many files visitors have left on a host's own disk."""
+    found = host.run("find /srv/media/guestbook/media -xdev -type f")
+    return len(found.stdout.splitlines()) if found.rc == 0 else 0
+
+
+def test_the_uploads_move_to_a_host_of_their_own(unnoticed, site, cluster):
+    """20-2 → 20-3: what was uploaded is there, and what is uploaded meanwhile."""
+    done = site("3")
+    assert done.code == 0, done.output
+    assert "files have moved from box1 to media1." in done.words, done.output
+    assert cluster["box1"].check_output("findmnt --noheadings --output FSTYPE /srv/media | tail -1") == "nfs4"
+    assert uploads(cluster["media1"]) >= len(unnoticed.report()["uploaded"]) > 0
+
+
+def test_the_uploads_come_back(unnoticed, site, cluster):
+    """20-3 → 20-2, off a host that goes."""
+    done = site("2-again")
+    assert done.code == 0, done.output
+    assert "files have moved from media1 to box1." in done.words, done.output
+    assert not cluster["box1"].run("findmnt --noheadings /srv/media").stdout.strip()
+    assert uploads(cluster["box1"]) >= len(unnoticed.report()["uploaded"]) > 0
+    done = site("2")
+    assert done.code == 0, done.output
+    assert set(done.changed().values()) == {0}, done.output
+
+
 def test_a_controller_that_dies_in_the_move_finishes_it_the_next_time(unnoticed, site, primaries):
     """And back, 20-2 → 20-1, off a host that goes: the run is killed as the handover begins, and there are never two primaries."""
     done = site("1-again", until="run | Hand the database over")
