@@ -116,13 +116,19 @@ class Run:
 def play() -> Callable[..., Run]:
     """Return a function that runs one of the collection's playbooks by name: play("release", "-e", "release_version=v2").
 
-    With *during* it calls that function with the process as soon as it runs, and ends the process if that fails.
+    With *during* it calls that function with the process as soon as it runs, and ends the process if that fails. *inventory* is
+    the folder of another inventory than the scenario's.
     """
 
-    def run(name: str, *arguments: str, during: Callable[[subprocess.Popen], Any] | None = None) -> Run:
+    def run(
+        name: str,
+        *arguments: str,
+        during: Callable[[subprocess.Popen], Any] | None = None,
+        inventory: Path = INVENTORY,
+    ) -> Run:
         start = time.monotonic()
         process = subprocess.Popen(
-            ["ansible-playbook", "-i", str(INVENTORY), f"ntier.django.{name}", *arguments],
+            ["ansible-playbook", "-i", str(inventory), f"ntier.django.{name}", *arguments],
             cwd=PROJECT,
             env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
             stdin=subprocess.DEVNULL,
