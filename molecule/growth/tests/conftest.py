@@ -21,6 +21,7 @@ EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 HOSTS = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
 FIGURES = Path(__file__).parent.parent / "figures"
 ROOM = "/run/visitors"
+TIERS = ["load_balancer", "web", "media", "memcached", "database"]
 ORDER = {
     "domain": "guestbook.example.com",
     "scheme": "http",
@@ -83,15 +84,81 @@ class Run:
         return {host: int(number) for host, number in re.findall(r"^(\S+) +:.*\bchanged=(\d+)", recap, re.M)}
 
 
+class Walk:
+    """What is to be told of the walk afterwards: the steps, and what visitors saw."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict] = []
+        self.visitors: Visitors | None = None
+
+    def step(self, figure: str, start: float, killed: bool, count: Callable[[dict], dict]) -> None:
+        """Note a run of `site`; C(count) says what of the report so far is in the database."""
+        groups = yaml.safe_load((FIGURES / figure / "hosts.yml").read_text())
+        hosts: dict[str, list[str]] = {}
+        for tier in TIERS:
+            for host in groups.get(tier, {}).get("hosts", {}):
+                hosts.setdefault(host, []).append(tier)
+        done = [step for step in self.steps if not step["killed"]]
+        step = {
+            "from": done[-1]["to"] if done else "nothing",
+            "to": f"20-{figure[0]}",
+            "killed": killed,
+            "hosts": hosts,
+        }
+        step.update(start=start, end=time.time())
+        if self.visitors:
+            step.update(count(self.visitors.report()))
+        self.steps.append(step)
+
+    def write(self, report: dict, events: list) -> None:
+        """Keep it all for tools/growth.py."""
+        folder = PROJECT / "build" / "growth"
+        folder.mkdir(parents=True, exist_ok=True)
+        walk = {"steps": self.steps, "events": events, "failures": report["failures"]}
+        (folder / "walk.json").write_text(json.dumps(walk))
+
+
 @pytest.fixture(scope="session")
-def site() -> Callable[..., Run]:
+def walk() -> Walk:
+    """Give the notes of the walk."""
+    return Walk()
+
+
+@pytest.fixture(scope="session")
+def kept(cluster) -> Callable[[str], list[tuple[str, str]]]:
+    """Return a function that reads the entries from the database whose text begins with a word: text and picture."""
+    rows = (
+        "import json; from entries.models import Entry; "
+        "found = Entry.objects.filter(message__startswith='{word}'); "
+        "print(json.dumps(list(found.values_list('message', 'picture'))))"
+    )
+
+    def read(word: str) -> list[tuple[str, str]]:
+        command = "ntier-manage guestbook shell -c %s | tail -1"
+        return [tuple(row) for row in json.loads(cluster["box1"].check_output(command, rows.format(word=word)))]
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def site(walk, kept) -> Callable[..., Run]:
     """Return a function that runs `site` with the inventory of a figure: site("2", "--check").
 
     With *until* it kills the run a moment after these words have been printed, the name of a task for instance.
     """
 
+    def count(report: dict) -> dict:
+        found = {text for text, _picture in kept(walk.visitors.word)}
+        return {
+            "rows_acknowledged": len(report["written"]),
+            "rows_found": len(found.intersection(report["written"])),
+            "uploads_acknowledged": len(report["uploaded"]),
+            "uploads_found": len(found.intersection(report["uploaded"])),
+            "sessions_lost": sum("is not signed in any more" in failure["what"] for failure in report["failures"]),
+        }
+
     def run(figure: str, *options: str, until: str = "") -> Run:
-        start = time.monotonic()
+        start, began = time.monotonic(), time.time()
         log = EPHEMERAL / f"site-{time.strftime('%H%M%S')}-{figure}.log"
         with log.open("w") as output:
             process = subprocess.Popen(
@@ -115,6 +182,8 @@ def site() -> Callable[..., Run]:
                 if process.poll() is None:
                     os.killpg(process.pid, 9)
         took = time.monotonic() - start
+        if "--check" not in options:
+            walk.step(figure, began, code == -9, count)
         print(f"site with figure {figure} {' '.join(options)}: {code} after {took:.1f} s", file=sys.stderr)
         return Run(code, log.read_text(), took)
 
@@ -164,10 +233,11 @@ class Visitors:
 
 
 @pytest.fixture(scope="session")
-def visitors(cluster) -> Iterator[Visitors]:
+def visitors(cluster, walk) -> Iterator[Visitors]:
     """Give the visitors, who come as long as there are tests that want them."""
     come = Visitors(cluster["visitor1"])
     come.start(cluster.variables("box1")["ntier_address"])
+    walk.visitors = come
     try:
         yield come
     finally:

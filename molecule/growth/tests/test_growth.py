@@ -5,7 +5,6 @@ One story, in this order. Nobody may notice anything of it but a short wait; the
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 
@@ -97,9 +96,10 @@ def test_a_host_that_went_can_be_deleted(unnoticed, site, cluster):
     assert set(done.changed().values()) == {0}, done.output
 
 
-def test_nobody_has_noticed(visitors, cluster):
-    """Over all of it: no request failed, each was answered, and what was accepted is in the database once."""
+def test_nobody_has_noticed(visitors, cluster, walk, kept):
+    """Over all of it: no request failed, each was answered, and what was accepted is there once, to the last byte."""
     report = visitors.stop()
+    walk.write(report, visitors.events(0))
     slowest = ", ".join(f"{kind} {seconds} s at {when}" for kind, (seconds, when) in sorted(report["slowest"].items()))
     told = f"{report['failed']} failed of {report['sent']} requests in {report['seconds']:.0f} s; slowest: {slowest}"
     print(f"\n{told}\n{report['answers']}", file=sys.stderr)
@@ -107,11 +107,9 @@ def test_nobody_has_noticed(visitors, cluster):
     assert report["failed"] == 0, f"{told}: {report['failures'][:10]}"
     assert report["answered"] == report["sent"]
     assert len(report["written"]) > 100
-    rows = (
-        "import json; from entries.models import Entry; "
-        f"found = Entry.objects.filter(message__startswith='{visitors.word}'); "
-        "print(json.dumps(list(found.values_list('message', 'picture'))))"
-    )
-    kept = json.loads(cluster["box1"].check_output("ntier-manage guestbook shell -c %s | tail -1", rows))
-    assert sorted(text for text, picture in kept if not picture) == sorted(report["written"])
-    assert sorted(text for text, picture in kept if picture) == sorted(report["uploaded"])
+    entries = kept(visitors.word)
+    assert sorted(text for text, picture in entries if not picture) == sorted(report["written"])
+    assert sorted(text for text, picture in entries if picture) == sorted(report["uploaded"])
+    sums = cluster["box1"].check_output("cd /srv/media/guestbook/media && find . -type f -exec sha256sum {} +")
+    there = {f"/media/{name[2:]}": content for content, name in (line.split("  ", 1) for line in sums.splitlines())}
+    assert {path: there.get(path) for path in report["pictures"]} == report["pictures"]
