@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
-import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from watching import Run, Visitors
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 HOSTS = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
 FIGURES = Path(__file__).parent.parent / "figures"
-ROOM = "/run/visitors"
 TIERS = ["load_balancer", "web", "media", "memcached", "database"]
-ORDER = {
-    "domain": "guestbook.example.com",
-    "scheme": "http",
-    "versions": False,
-    "seconds": 3000,
-    "most": 60000,
-    "readers": 2,
-    "readers2": 0,
-    "writers": 4,
-    "uploaders": 1,
-    "pause": 0.2,
-    "patience": 45,
-    "folder": ROOM,
-}
-
-
-def until(condition: Callable[[], Any], seconds: float, what: str, pause: float = 0.5) -> Any:
-    """Ask again and again until the condition holds, and return what it returned; *what* says what never came."""
-    end = time.monotonic() + seconds
-    while True:
-        last = condition()
-        if last:
-            return last
-        assert time.monotonic() < end, f"{what}, not even after {seconds} seconds: {last}"
-        time.sleep(pause)
 
 
 def inventory(figure: str) -> Path:
@@ -63,25 +35,6 @@ def inventory(figure: str) -> Path:
     ways["all"]["hosts"] = {host: way for host, way in ways["all"]["hosts"].items() if host in known}
     (folder / "zz_test_hosts.yml").write_text(yaml.safe_dump(ways))
     return folder
-
-
-@dataclasses.dataclass
-class Run:
-    """What came of a playbook."""
-
-    code: int
-    output: str
-    seconds: float
-
-    @property
-    def words(self) -> str:
-        """Return the output without line breaks, which a message may have anywhere."""
-        return " ".join(self.output.split())
-
-    def changed(self) -> dict[str, int]:
-        """Return how much was changed on each host."""
-        recap = self.output.split("PLAY RECAP")[1]
-        return {host: int(number) for host, number in re.findall(r"^(\S+) +:.*\bchanged=(\d+)", recap, re.M)}
 
 
 class Walk:
@@ -190,52 +143,10 @@ def site(walk, kept) -> Callable[..., Run]:
     return run
 
 
-class Visitors:
-    """The visitors, who come from a host that is no part of the cluster."""
-
-    def __init__(self, host) -> None:
-        self.host = host
-        self.word = f"run{time.time_ns()}"
-
-    def start(self, address: str) -> None:
-        """Have them come, and wait for the first answers."""
-        self.host.check_output("systemctl stop visitors.service; rm -rf %s; mkdir -p %s", ROOM, ROOM)
-        for name, text in {
-            "visitors.py": (PROJECT / "molecule/shared/visitors.py").read_text(),
-            "order.json": json.dumps({**ORDER, "address": address, "word": self.word}),
-        }.items():
-            self.host.check_output(f"cat > {ROOM}/{name} <<'END-OF-FILE'\n{text}\nEND-OF-FILE")
-        self.host.check_output(
-            "systemd-run --quiet --unit=visitors --service-type=exec python3 %s/visitors.py %s/order.json", ROOM, ROOM
-        )
-        until(lambda: self.host.file(f"{ROOM}/progress.json").exists, 20, "no visitor comes")
-        until(lambda: self.report()["answered"] > 30, 60, "no visitor is answered")
-
-    def report(self) -> dict:
-        """Return what they have seen so far."""
-        return json.loads(self.host.check_output("cat %s/progress.json", ROOM))
-
-    def events(self, since: float) -> list[tuple[float, str, str, int]]:
-        """Return the answers since a time of day: when, kind, status, milliseconds."""
-        lines = self.host.check_output("cat %s/events.csv", ROOM).splitlines()
-        rows = [line.split(",") for line in lines if line.count(",") == 3]
-        return [(float(at), kind, status, int(took)) for at, kind, status, took in rows if float(at) > since]
-
-    def clock(self) -> float:
-        """Return the time of day where they are."""
-        return float(self.host.check_output("date +%s", "%s.%N"))
-
-    def stop(self) -> dict:
-        """Let them finish what they have begun, and return their report."""
-        self.host.check_output("touch %s/stop", ROOM)
-        until(lambda: self.host.file(f"{ROOM}/report.json").exists, ORDER["patience"] + 20, "the visitors do not go")
-        return json.loads(self.host.check_output("cat %s/report.json", ROOM))
-
-
 @pytest.fixture(scope="session")
 def visitors(cluster, walk) -> Iterator[Visitors]:
     """Give the visitors, who come as long as there are tests that want them."""
-    come = Visitors(cluster["visitor1"])
+    come = Visitors(cluster["visitor1"], scheme="http", versions=False, writers=4, pause=0.2)
     come.start(cluster.variables("box1")["ntier_address"])
     walk.visitors = come
     try:
@@ -247,14 +158,8 @@ def visitors(cluster, walk) -> Iterator[Visitors]:
 @pytest.fixture
 def unnoticed(visitors) -> Iterator[Visitors]:
     """Have a test with visitors, of whom none may notice anything."""
-    before = visitors.report()
-    yield visitors
-    time.sleep(3)  # for what comes of it
-    after = visitors.report()
-    told = json.dumps(after["failures"][len(before["failures"]) :][:10], indent=1)
-    assert after["failed"] == before["failed"], f"{after['failed'] - before['failed']} failures: {told}"
-    assert not after["ended"], f"the visitors have gone: {after['ended']}"
-    assert after["answered"] > before["answered"]
+    with visitors.notice_nothing():
+        yield visitors
 
 
 @pytest.fixture(scope="session")

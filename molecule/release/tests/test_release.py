@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import INVENTORY, WEB, until
+from conftest import INVENTORY, WEB
 from provider_checks import CHECKS, Subject, only_the_provider_runs
+from watching import until
 
 
 def release(version: str) -> list[str]:
