@@ -70,8 +70,8 @@ BROKEN = {
     "v9": ("web1", "guestbook.example.com/", "400"),
     "v10": ("web1", "guestbook.example.com/", "RuntimeError: the application of v10 does not start"),
 }
-# Others end at the same step.
-LONG = {"v8": pytest.mark.long, "v10": pytest.mark.long}
+# Others end at the same steps.
+LONG = dict.fromkeys(["v6", "v8", "v9", "v10"], pytest.mark.long)
 # Of what fails where the release goes live, v4 is for all hosts and the others for the first alone, as a careful person does it.
 ALONE = {"v9": ["--limit", "web1"], "v10": ["--limit", "web1"]}
 
