@@ -637,8 +637,8 @@ def test_while_media_move_all_who_use_them_reach_the_new_host_and_afterwards_tho
     address = {host: entry["address"] for host, entry in cluster["hosts"].items()}
     users = [address[host] for host in ("cache1", "web1", "web2")]
 
-    def told(host, move=move):
-        return wiring.wire(cluster, secrets_of(cluster), host, cluster=OWN, media_move=move)
+    def told(host, moving=True):
+        return wiring.wire(cluster, secrets_of(cluster), host, cluster=OWN, media_move=move if moving else None)
 
     assert told("media1")["media_clients"] == users
     assert told("media1")["media_move_rules"] == [{"port": 2049, "protocol": "tcp", "sources": users}]
@@ -649,7 +649,7 @@ def test_while_media_move_all_who_use_them_reach_the_new_host_and_afterwards_tho
     for host in ("web1", "lb1"):
         assert told(host)["media_move_rules"] == []
     for host in ("cache1", "web1", "lb1"):
-        assert told(host)["media_clients"] == told(host, None)["media_clients"]
+        assert told(host)["media_clients"] == told(host, moving=False)["media_clients"]
     assert told("web1")["media_moving"] == {
         "source": {"name": "cache1", "address": address["cache1"]},
         "target": {"name": "media1", "address": address["media1"]},
