@@ -345,7 +345,7 @@ class FakeHost:
     """A host whose mount is a note, and whose processes write when they are not stopped."""
 
     def __init__(self, reason="", slow=0.0, fails=0):
-        self.frozen, self.on_new, self.history = False, False, []
+        self.frozen, self.on_new, self.made_ready, self.history = False, False, False, []
         self.reason, self.slow, self.fails = reason, slow, fails
 
     def freeze(self, _until):
@@ -360,11 +360,16 @@ class FakeHost:
         self.frozen = False
         self.history.append("thaw")
 
+    def ready(self):
+        assert not self.frozen
+        self.made_ready = True
+
     def there(self):
         return self.on_new
 
     def switch(self):
         assert self.frozen
+        assert self.made_ready
         if self.fails:
             self.fails -= 1
             raise mover.Fault("no mount")
@@ -759,6 +764,39 @@ def test_a_host_knows_whether_it_uses_its_own_files(monkeypatch, found, there):
     home = mover.Home("/srv/media", "", [])
     monkeypatch.setattr(home, "mounts", lambda: found)
     assert home.there() is there
+
+
+@pytest.mark.parametrize(
+    ("covered", "before", "after"),
+    [
+        ([], [("daemon-reload",)], []),
+        ([("nfs4", "10.0.0.30:/srv/media")], [], [("daemon-reload",), ("stop", "srv-media.mount")]),
+    ],
+)
+def test_systemd_reads_the_new_units_before_anybody_is_stopped(tmp_path, monkeypatch, covered, before, after):
+    """Unless it has the old place under the same name: what it mounts for whoever asks shall be that one until the verdict."""
+    prepared, units = tmp_path / "prepared", tmp_path / "units"
+    for folder in (prepared, units):
+        folder.mkdir()
+    for unit in mover.UNITS:
+        (prepared / unit).write_text(unit)
+    said, found = [], list(covered)
+
+    def systemctl(*words):
+        said.append(words)
+        if words == ("start", "srv-media.mount"):
+            found[:] = [("nfs4", "10.0.0.31:/srv/media")]
+
+    monkeypatch.setattr(mover, "systemctl", systemctl)
+    monkeypatch.setattr(mover, "mounted", lambda *_words, **_more: False)
+    host = mover.Host("/srv/media", "10.0.0.31", [], units=str(units), prepared=str(prepared))
+    monkeypatch.setattr(host, "mounts", lambda: list(found))
+    host.ready()
+    assert said == before
+    said.clear()
+    host.switch()
+    assert said == [*after, ("start", "srv-media.automount"), ("start", "srv-media.mount")]
+    assert sorted(path.name for path in units.iterdir()) == sorted(mover.UNITS)
 
 
 def test_a_folder_is_laid_bare_and_its_units_go_when_the_sites_go_on(tmp_path, monkeypatch):

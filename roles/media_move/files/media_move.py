@@ -472,6 +472,7 @@ class Host:
         self.folder, self.server, self.users, self.patience = folder, server, set(users), patience
         self.units, self.prepared = units, prepared
         self.guard = None
+        self.loaded = False
 
     def processes(self):
         """Return the processes of the sites' users."""
@@ -553,16 +554,27 @@ class Host:
         found = self.mounts()
         return bool(found) and found[-1] == ("nfs4", f"{self.server}:{self.folder}")
 
+    def ready(self):
+        """Do what can be done before anybody is stopped: systemd takes a second to read all units. Not while it has another mount here."""
+        if not self.mounts():
+            self._load()
+
+    def _load(self):
+        """Have systemd know the units of the new place."""
+        for unit in UNITS:
+            shutil.copyfile(os.path.join(self.prepared, unit), os.path.join(self.units, unit + ".part"))
+            os.replace(os.path.join(self.units, unit + ".part"), os.path.join(self.units, unit))
+        systemctl("daemon-reload")
+        self.loaded = True
+
     def switch(self):
         """Mount the new place on the folder. Nobody runs who would look at it meanwhile."""
         covered = bool(self.mounts())
         if not covered and mounted(self.folder, plain=True):
             # What a move to this host has left, on which nothing can be mounted when somebody looks.
             call("umount", "-l", self.folder)
-        for unit in UNITS:
-            shutil.copyfile(os.path.join(self.prepared, unit), os.path.join(self.units, unit + ".part"))
-            os.replace(os.path.join(self.units, unit + ".part"), os.path.join(self.units, unit))
-        systemctl("daemon-reload")
+        if not self.loaded:
+            self._load()
         if covered:
             systemctl("stop", UNITS[0])
         systemctl("start", UNITS[1])
@@ -583,6 +595,9 @@ class Home(Host):
     def there(self):
         """Return whether the sites here use what lies on this host."""
         return all(kind not in ("nfs4", "autofs") for kind, _source in self.mounts())
+
+    def ready(self):
+        """Nothing has to be known before."""
 
     def switch(self):
         """Lay the folder bare. Nobody runs who would look at it meanwhile."""
@@ -634,6 +649,8 @@ class Run:
         """Take part in rounds until this host uses the new place."""
         self.meeting.open()
         seen = self.meeting.rounds()
+        if not self.host.there() and not self.meeting.decided():
+            self.host.ready()
         self.meeting.note(f"present-{self.name}")
         while not self.host.there() and not self.meeting.decided():
             number = self.meeting.rounds()
@@ -702,6 +719,7 @@ class Run:
             if last and self.meeting.note(f"verdict-{last}", "abort") == "switch":
                 return self._end(None, followers, catch_up)
             self.say("copying")
+            self.host.ready()
             self._approach(copiers)
             lists = self._rounds(copiers, followers)
         return self._end(lists, followers, catch_up)
