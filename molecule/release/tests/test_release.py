@@ -208,6 +208,7 @@ fallocate --length $(($(df --output=avail --block-size=1 /srv | tail -1) - (64 <
 """
 
 
+@pytest.mark.long
 def test_a_full_disk_on_one_host(unnoticed, play, live, releases, cluster):
     """There is room for a part of the release on the second host: nothing goes live anywhere, and that host and the fault are told.
 
