@@ -32,6 +32,7 @@ import json
 import pathlib
 import random
 import re
+import select
 import socket
 import ssl
 import sys
@@ -175,6 +176,11 @@ class Http1:
 
     def send(self, method: str, path: str, headers: dict, body=None) -> Answer:
         """Send a request and return its answer; *body* is bytes, or parts of them that come slowly."""
+        # A server may end a connection between two requests; like a browser, look before the next one.
+        idle = self.connection.sock if self.connection else None
+        if idle and select.select([idle], [], [], 0)[0]:
+            self.connection.close()
+            self.connection = None
         if self.connection is None:
             place, patience = self.order.address, self.order.patience
             if self.order.scheme == "http":

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 import sys
 
-#: How long a write may wait in a handover, in milliseconds. Test hosts share two cores.
-PAUSE = 3000
+#: How long a write may wait in a handover, in milliseconds, on a machine that does something else as well. `make bench` measures it.
+PAUSE = 10_000
 
 
 def waited(visitors, since: float) -> int:

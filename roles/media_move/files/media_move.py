@@ -25,6 +25,7 @@ nothing but Python, and systemd for the mounts.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import pwd
@@ -35,6 +36,7 @@ import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 JOB = "/etc/ntier-media-move/job.json"
 STATE = "/var/lib/ntier-media-move/state.json"
@@ -63,6 +65,8 @@ ATTEMPTS = 20
 #: A pass that finds no more than this is followed by a round.
 FEW = 20
 PASSES = 50
+#: Files that are looked at at the same time.
+LOOKING = 16
 BLOCK = 1 << 20
 
 
@@ -203,37 +207,51 @@ def listing(root):
     """
     found, odd = {}, []
     waiting = [""]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            entries = list(os.scandir(os.path.join(root, folder)))
-        except FileNotFoundError:
-            if not folder:
-                raise  # nothing is not the same as no files
-            continue
-        except PermissionError:
-            if not folder:
-                raise
-            odd.append(folder)
-            continue
-        for entry in entries:
-            path = os.path.join(folder, entry.name)
-            if path == MEETING:
+    with ThreadPoolExecutor(LOOKING) as pool:
+        while waiting:
+            folder = waiting.pop()
+            try:
+                opened = os.open(os.path.join(root, folder), os.O_RDONLY | os.O_DIRECTORY)
+            except FileNotFoundError:
+                if not folder:
+                    raise  # nothing is not the same as no files
+                continue
+            except PermissionError:
+                if not folder:
+                    raise
+                odd.append(folder)
                 continue
             try:
-                about = entry.stat(follow_symlinks=False)
-                target = os.readlink(os.path.join(root, path)) if stat.S_ISLNK(about.st_mode) else ""
-            except FileNotFoundError:
-                continue
-            kind = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}.get(stat.S_IFMT(about.st_mode))
-            if kind is None:
-                odd.append(path)
-                continue
-            if kind == "folder":
-                waiting.append(path)
-            size = about.st_size if kind == "file" else 0
-            found[path] = [kind, size, about.st_mtime_ns, stat.S_IMODE(about.st_mode) & 0o777, target]
+                names = [name for name in os.listdir(opened) if os.path.join(folder, name) != MEETING]
+                # Over a network each of them is a question, and one after the other would wait for each answer.
+                shares = [names[start::LOOKING] for start in range(min(LOOKING, len(names)))]
+                for entries in pool.map(functools.partial(entries_of, opened), shares):
+                    for name, entry in entries.items():
+                        path = os.path.join(folder, name)
+                        if not entry[0]:
+                            odd.append(path)
+                            continue
+                        if entry[0] == "folder":
+                            waiting.append(path)
+                        found[path] = entry
+            finally:
+                os.close(opened)
     return found, odd
+
+
+def entries_of(folder, names):
+    """Return name → what L(listing) says of it, in an open folder; C("") as the kind of what is none of those that can be copied."""
+    found = {}
+    for name in names:
+        try:
+            about = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            target = os.readlink(name, dir_fd=folder) if stat.S_ISLNK(about.st_mode) else ""
+        except FileNotFoundError:
+            continue  # it has just been removed
+        kind = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}.get(stat.S_IFMT(about.st_mode), "")
+        size = about.st_size if kind == "file" else 0
+        found[name] = [kind, size, about.st_mtime_ns, stat.S_IMODE(about.st_mode) & 0o777, target]
+    return found
 
 
 class Copier:
