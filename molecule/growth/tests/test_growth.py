@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 import sys
 
+import pytest
+
 #: How long a write may wait in a handover, in milliseconds, on a machine that does something else as well. `make bench` measures it.
 PAUSE = 10_000
 
@@ -76,6 +78,55 @@ def test_the_uploads_come_back(unnoticed, site, cluster):
     done = site("2")
     assert done.code == 0, done.output
     assert set(done.changed().values()) == {0}, done.output
+
+
+#: The tasks of the two moves at which a run ends that somebody kills: from the first preparation to the last thing that is cleaned up.
+MEDIA_STEPS = [
+    "next | Have what a client of NFSv4 needs",
+    "part | Say what moves, and who takes part",
+    "lead | Move the files",
+    "lead | Wait for its end",
+    "lead | Say what was measured",
+    "Share the files with who uses them",
+]
+DATABASE_STEPS = [
+    "source | Let the target copy",
+    "pooler | Write the configuration that leads to the target",
+    "target | Copy the data while the sites go on, and follow what changes",
+    "run | Write the plan down",
+    "run | Hand the database over",
+    "run | Wait for its end",
+    "run | Say what was measured",
+    "Close the ways that only the move needed",
+]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("step", MEDIA_STEPS)
+def test_a_move_of_the_uploads_that_is_killed_is_finished_by_the_next_run(unnoticed, site, cluster, step):
+    """There and back in turn."""
+    there = cluster["box1"].run("findmnt --noheadings /srv/media").stdout.strip()
+    figure = "2-again" if there else "3"
+    done = site(figure, until=step)
+    assert done.code == -9, done.output
+    done = site(figure)
+    assert done.code == 0, done.output
+    assert uploads(cluster["box1" if there else "media1"]) >= len(unnoticed.report()["uploaded"]) > 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("step", DATABASE_STEPS)
+def test_a_move_of_the_database_that_is_killed_is_finished_by_the_next_run(unnoticed, site, primaries, step):
+    """There and back in turn."""
+    figure, there = ("1-again", ["box1"]) if primaries() == ["db1"] else ("2", ["db1"])
+    start = unnoticed.clock()
+    done = site(figure, until=step)
+    assert done.code == -9, done.output
+    assert len(primaries()) <= 1
+    done = site(figure)
+    assert done.code == 0, done.output
+    assert primaries() == there
+    assert waited(unnoticed, start) < PAUSE
 
 
 def test_a_controller_that_dies_in_the_move_finishes_it_the_next_time(unnoticed, site, primaries):
