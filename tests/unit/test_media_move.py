@@ -425,6 +425,26 @@ def move(folder, hosts, copier=None, leader="old", **bounds):
     return found, runs
 
 
+class SlowLook(Copy):
+    """One whose looks take long, the first ones at least."""
+
+    def __init__(self, slow, **more):
+        super().__init__(**more)
+        self.slow = slow
+
+    def look(self):
+        if self.looks < self.slow:
+            time.sleep(0.3)
+        return super().look()
+
+
+def test_a_machine_that_is_busy_just_now_has_another_chance(tmp_path):
+    hosts = {"old": FakeHost(), "web2": FakeHost()}
+    found, _runs = move(tmp_path / "meeting", hosts, SlowLook(3), pause=0.5)
+    assert found == {"shop": {"x": FILE}}
+    assert all(host.on_new for host in hosts.values())
+
+
 def test_all_hosts_stop_the_rest_is_copied_and_all_switch_before_any_goes_on(tmp_path):
     hosts = {"old": FakeHost(), "web1": FakeHost(), "web2": FakeHost(slow=0.05)}
     lists, runs = move(tmp_path / "meet", hosts)
