@@ -8,6 +8,7 @@ Writes growth.json (a list C(steps) of figures), growth.html and growth.png besi
 from __future__ import annotations
 
 import base64
+import collections
 import html
 import io
 import json
@@ -20,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "growth"
 #: What a visitor waits for when something is written.
 WRITES = ("entry", "upload", "sign up")
+#: What takes seconds by itself, because the visitor sends slowly or the page waits: it counts, and says nothing about waiting.
+SLOW = ("slow upload", "slow page")
 #: The colours of the figures in docs/figures.
 COLOURS = {
     "load_balancer": "#0b6e6e",
@@ -44,7 +47,7 @@ def summary(walk: dict[str, Any]) -> list[dict[str, Any]]:
     result = []
     for step, start, end in zip(walk["steps"], starts, ends, strict=True):
         events = [event for event in walk["events"] if start <= event[0] < end]
-        took = [event[3] for event in events]
+        took = [event[3] for event in events if event[1] not in SLOW]
         result.append(
             {
                 "from": step["from"],
@@ -67,18 +70,22 @@ def seconds(walk: dict[str, Any]) -> list[tuple[float, int, float, float, int]]:
     """Return for each second: when, answers, median and longest latency in milliseconds, failures."""
     begin = walk["events"][0][0]
     found: dict[int, list[float]] = {}
+    answers: collections.Counter[int] = collections.Counter()
     for event in walk["events"]:
-        found.setdefault(int(event[0] - begin), []).append(event[3])
+        answers[int(event[0] - begin)] += 1
+        if event[1] not in SLOW:
+            found.setdefault(int(event[0] - begin), []).append(event[3])
     failed: dict[int, int] = {}
     for failure in walk["failures"]:
         failed[int(failure["when"] - begin)] = failed.get(int(failure["when"] - begin), 0) + 1
-    last = max([*found, *failed])
+    last = max([*answers, *failed])
+    nothing = [float("nan")]
     return [
         (
             second,
-            len(found.get(second, [])),
-            statistics.median(found[second]) if second in found else 0,
-            max(found.get(second, [0])),
+            answers[second],
+            statistics.median(found.get(second, nothing)),
+            max(found.get(second, nothing)),
             failed.get(second, 0),
         )
         for second in range(last + 1)
@@ -88,7 +95,7 @@ def seconds(walk: dict[str, Any]) -> list[tuple[float, int, float, float, int]]:
 def title(step: dict[str, Any]) -> str:
     """Return a step in a few words."""
     way = f"{step['from']} → {step['to']}" if step["from"] != step["to"] else f"{step['to']} again"
-    return f"{way}\nkilled" if step.get("killed") else way
+    return f"{way}\ncut off" if step.get("killed") else way
 
 
 def draw(walk: dict[str, Any], steps: list[dict[str, Any]]) -> Any:
@@ -96,7 +103,7 @@ def draw(walk: dict[str, Any], steps: list[dict[str, Any]]) -> Any:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     pyplot.rcParams.update({"font.size": 10, "axes.edgecolor": LINE, "text.color": INK, "svg.fonttype": "none"})
     each = seconds(walk)
@@ -111,9 +118,9 @@ def draw(walk: dict[str, Any], steps: list[dict[str, Any]]) -> Any:
     wait.plot(when, [row[3] for row in each], color=COLOURS["memcached"], linewidth=0.9, label="longest")
     wait.plot(when, [row[2] for row in each], color=COLOURS["load_balancer"], linewidth=1.4, label="median")
     wait.set_yscale("log")
-    wait.axhline(1000, color=FAULT, linewidth=0.8, linestyle=(0, (4, 4)))
+    wait.axhline(1000, color=FAULT, linewidth=0.8, linestyle=(0, (4, 4)), label="a second")
     wait.set_ylabel("latency, ms")
-    wait.legend(loc="upper right", frameon=False, ncols=2)
+    wait.legend(loc="upper right", frameon=False, ncols=3)
     fault.bar(when, [row[4] for row in each], width=1, align="edge", color=FAULT)
     fault.set_ylabel("failed")
     fault.set_ylim(0, max(1, *(row[4] for row in each)))
@@ -137,14 +144,17 @@ def draw(walk: dict[str, Any], steps: list[dict[str, Any]]) -> Any:
             )
     for step in walk["steps"]:
         left, right = max(0, step["start"] - begin), step["end"] - begin
-        if right - left < when[-1] * 0.02 and not step.get("killed"):  # before the visitors came
+        # Nobody had come yet, or there is no room for words.
+        if right < 0 or (right - left < when[-1] * 0.04 and not step.get("killed")):
             continue
         rate.text(
             (left + right) / 2, 1.02, title(step), transform=rate.get_xaxis_transform(), ha="center", va="bottom",
             fontsize=9, fontweight="bold",
         )  # fmt: skip
     picture(hosts, walk, begin, when[-1] + 1)
-    hosts.set_xlabel("seconds")
+    hosts.set_xlabel("minutes")
+    hosts.xaxis.set_major_locator(ticker.MultipleLocator(60 if when[-1] < 1000 else 120))
+    hosts.xaxis.set_major_formatter(lambda second, _position: f"{second / 60:.0f}")
     rate.set_xlim(0, when[-1] + 1)
     return figure
 
@@ -163,14 +173,16 @@ def picture(axes: Any, walk: dict[str, Any], begin: float, end: float) -> None:
     axes.tick_params(colors=MUTED)
     for step, left, right in zip(ended, starts, [*starts[1:], end], strict=True):
         x, width, y = left + end * 0.002, right - left - end * 0.004, 0.0
+        told = width > end * 0.05  # there is room for words
         for name, tiers in step["hosts"].items():
+            words = name if told else ""
             axes.text(
-                x + width / 2, y + 0.5, name, fontsize=8, fontweight="bold", ha="center", va="center", clip_on=True
+                x + width / 2, y + 0.5, words, fontsize=8, fontweight="bold", ha="center", va="center", clip_on=True
             )
             for number, tier in enumerate(tiers, start=1):
                 axes.add_patch(Rectangle((x, y + number), width, 0.94, color=COLOURS[tier], linewidth=0))
                 axes.text(
-                    x + width / 2, y + number + 0.47, tier.replace("_", " "), color="white", fontsize=7, ha="center", va="center", clip_on=True
+                    x + width / 2, y + number + 0.47, tier.replace("_", " ") if told else "", color="white", fontsize=7, ha="center", va="center", clip_on=True
                 )  # fmt: skip
             axes.add_patch(Rectangle((x, y), width, 0.97 + len(tiers), fill=False, edgecolor=LINE, linewidth=0.8))
             y += 1.3 + len(tiers)

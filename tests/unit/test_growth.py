@@ -80,7 +80,7 @@ def test_what_is_written(walk, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "growth.html").read_text()
     assert page.count("<tr>") == 5
-    assert "20-2 → 20-1, killed" in page
+    assert "20-2 → 20-1, cut off" in page
     assert "1 failed, longest write 700 ms" in capsys.readouterr().out
 
 

@@ -136,7 +136,7 @@ def site(walk, kept) -> Callable[..., Run]:
                     os.killpg(process.pid, 9)
         took = time.monotonic() - start
         if "--check" not in options:
-            walk.step(figure, began, code == -9, count)
+            walk.step(figure, began, code != 0, count)
         print(f"site with figure {figure} {' '.join(options)}: {code} after {took:.1f} s", file=sys.stderr)
         return Run(code, log.read_text(), took)
 
