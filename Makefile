@@ -5,7 +5,7 @@ FIGURE   ?=
 SCENARIO ?=
 export PYTHON MITOGEN
 .DEFAULT_GOAL := help
-.PHONY: help setup engine image demo test lint unit sanity scenario bench build stop clean
+.PHONY: help setup engine image demo grow test lint unit sanity scenario bench build stop clean
 
 help: ## this list
 	@echo "ntier.django: a cluster for a Django site, grown from one box."
@@ -17,6 +17,10 @@ help: ## this list
 
 demo: setup ## a running site on test hosts on this machine, to look at and to change
 	@tools/env python tools/demo.py $(FIGURE)
+
+grow: setup ## a site that grows from figure to figure under constant requests, and a chart of it
+	@tools/env python tools/test.py scenario growth
+	@tools/env python tools/growth.py
 
 test: setup ## every check and every scenario; SCENARIO=one_box: that one alone
 	@tools/env python tools/test.py $(if $(SCENARIO),scenario $(SCENARIO),all)

@@ -40,7 +40,10 @@ class Steps:
         self.logs.mkdir(parents=True, exist_ok=True)
 
     def run(self, name: str, command: list[str], watch: Callable[[str], None] | None = None, hint: str = "") -> bool:
-        """Run one command and return whether it succeeded; `watch` is given each line of its output as it comes."""
+        """Run one command and return whether it succeeded; `watch` is given each line of its output as it comes.
+
+        Several threads may run commands that are watched.
+        """
         say(f"  {name:<34}", end="\n" if watch else "")
         start = time.monotonic()
         code, lines = self.execute(name, command, watch)
@@ -53,8 +56,7 @@ class Steps:
             for name, command in lane.items():
                 start = time.monotonic()
                 code, lines = self.execute(name, command)
-                with self.lock:
-                    self.count(f"  {name:<34}", name, time.monotonic() - start, code, lines)
+                self.count(f"  {name:<34}", name, time.monotonic() - start, code, lines)
 
         with ThreadPoolExecutor(len(lanes)) as pool:
             list(pool.map(follow, lanes))
@@ -93,16 +95,24 @@ class Steps:
         """Say what came of a step, remember what failed, and return whether all went well."""
         passed, failed = count_tests(lines)
         good = code == 0 and not failed
-        self.passed += passed or (1 if good else 0)
-        self.failed += 0 if good else failed or 1
+        self.add(passed or (1 if good else 0), 0 if good else failed or 1)
         tests = f"{passed} tests passed, {failed} failed" if passed or failed else ""
-        say(f"{head}{'ok    ' if good else 'FAILED'} {seconds:6.0f} s  {tests}".rstrip())
+        said = [f"{head}{'ok    ' if good else 'FAILED'} {seconds:6.0f} s  {tests}".rstrip()]
         if not good:
-            self.failures.extend(f"{name}: {test}" for test in failed_tests(lines) or ["see its output"])
-            say("\n".join(f"    | {line}" for line in lines[-SHOWN_LINES:]))
-            log = self.logs / log_name(name)
-            say(f"    The whole output: {log.relative_to(ROOT)}" + (f"\n    {hint}" if hint else ""))
+            said += [f"    | {line}" for line in lines[-SHOWN_LINES:]]
+            said += [f"    The whole output: {(self.logs / log_name(name)).relative_to(ROOT)}"]
+            said += [f"    {hint}"] if hint else []
+        with self.lock:
+            if not good:
+                self.failures.extend(f"{name}: {test}" for test in failed_tests(lines) or ["see its output"])
+            say("\n".join(said))
         return good
+
+    def add(self, passed: int = 0, failed: int = 0) -> None:
+        """Count what passed and what failed."""
+        with self.lock:
+            self.passed += passed
+            self.failed += failed
 
     def close(self) -> int:
         """Print what failed, by name, and the closing line; return the exit code."""

@@ -1,12 +1,17 @@
-"""Run the checks: test.py all | lint | unit | sanity | scenario NAME. Use `make test`, which sets up what they need."""
+"""Run the checks: test.py all | lint | unit | sanity | scenario NAME. Use `make test`, which sets up what they need.
+
+Two scenarios run side by side, since one alone leaves half of two cores idle; TEST_LANES=1: one after the other.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
-from steps import ROOT, Steps, prepare_engine, say
+from steps import ROOT, Steps, playbook, prepare_engine, say
 
 LINT = {
     "lint: ansible-lint": ["ansible-lint", "--nocolor", "-q"],
@@ -22,14 +27,17 @@ LINT = {
 UNIT = {"unit": ["pytest", "--quiet", "--no-header", "--override-ini", "console_output_style=classic"]}
 SANITY = {"sanity": ["tools/sanity"]}
 LANES = {"lint": [LINT], "unit": [UNIT], "sanity": [SANITY], "all": [LINT | SANITY, UNIT]}
+# The longest come first, so that no lane is left with one at the end. Others follow.
+LONGEST = ["release", "load_balanced", "one_box", "growth"]
 
 
 class MoleculeProgress:
-    """Follows what molecule prints: a line for every action, and the actions counted."""
+    """Follows what molecule prints of one scenario: a line for every action, and the actions counted."""
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: Steps, scenario: str) -> None:
         """Count into `steps`."""
         self.steps = steps
+        self.scenario = scenario
         self.start = time.monotonic()
 
     def __call__(self, line: str) -> None:
@@ -40,23 +48,31 @@ class MoleculeProgress:
             return
         if not found[3]:
             self.start = time.monotonic()
-            say(f"    {found[1]:<32}", end="")
         else:
             good = found[3] == "Successful"
             if good and found[1] != "verify":
-                self.steps.passed += 1
-            say(f"{'ok    ' if good else 'FAILED'} {time.monotonic() - self.start:6.0f} s")
+                self.steps.add(passed=1)
+            what = f"{self.scenario}: {found[1]}"
+            say(f"    {what:<32}{'ok    ' if good else 'FAILED'} {time.monotonic() - self.start:6.0f} s")
 
 
 def scenarios(steps: Steps, names: list[str]) -> None:
-    """Run scenarios one after the other."""
-    if not prepare_engine(steps):
+    """Run scenarios, as many at once as the machine has cores for."""
+    ready = prepare_engine(steps)
+    if ready and len(names) > 1:  # before two of them make it at once
+        ready = steps.run("test hosts: kernel", playbook("kernel", "--inventory", "localhost,"))
+    if not ready:
         say("  Without test hosts no scenario can run.")
-        steps.failed += len(names)
+        steps.add(failed=len(names))
         return
-    for name in names:
+
+    def run(name: str) -> None:
         hint = f"To look into it: tools/env molecule test -s {name} --destroy=never"
-        steps.run(f"scenario {name}", ["molecule", "test", "-s", name], MoleculeProgress(steps), hint)
+        steps.run(f"scenario {name}", ["molecule", "test", "-s", name], MoleculeProgress(steps, name), hint)
+
+    lanes = int(os.environ.get("TEST_LANES") or min(2, os.cpu_count() or 1))
+    with ThreadPoolExecutor(lanes) as pool:
+        list(pool.map(run, sorted(names, key=[*LONGEST, *sorted(names)].index)))
 
 
 def main(arguments: list[str]) -> int:

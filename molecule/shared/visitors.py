@@ -18,19 +18,21 @@ that comes back with other bytes. Once C(stop) is there, every request that is o
 
 The report: C(sent) and C(answered) requests; C(failed), how many failures, and C(failures), what went wrong and when; C(answers):
 kind → status → how many; C(protocols), C(versions), C(hosts): how many of each; C(seen): when which web host began to answer with
-which version; C(written) and C(uploaded): the texts of the entries that were accepted; C(slowest): kind → seconds
-and the time of day.
+which version; C(written) and C(uploaded): the texts of the entries that were accepted; C(pictures): path → SHA-256 of each
+that came back; C(slowest): kind → seconds and the time of day.
 """
 
 from __future__ import annotations
 
 import collections
 import gzip
+import hashlib
 import http.client
 import json
 import pathlib
 import random
 import re
+import select
 import socket
 import ssl
 import sys
@@ -88,6 +90,7 @@ class Book:
         self.seen: list = []
         self.written: list = []
         self.uploaded: list = []
+        self.pictures: dict = {}
 
     def ask(self) -> bool:
         """Count a request that is about to be sent, unless it is enough."""
@@ -118,6 +121,7 @@ class Book:
                         "what": what,
                         "at": at,
                         "took": round(took, 2),
+                        "when": time.time(),
                         "time": time.strftime("%H:%M:%S"),
                         "body": body[:400],
                     }
@@ -172,6 +176,11 @@ class Http1:
 
     def send(self, method: str, path: str, headers: dict, body=None) -> Answer:
         """Send a request and return its answer; *body* is bytes, or parts of them that come slowly."""
+        # A server may end a connection between two requests; like a browser, look before the next one.
+        idle = self.connection.sock if self.connection else None
+        if idle and select.select([idle], [], [], 0)[0]:
+            self.connection.close()
+            self.connection = None
         if self.connection is None:
             place, patience = self.order.address, self.order.patience
             if self.order.scheme == "http":
@@ -496,6 +505,7 @@ class Uploader(Writer):
             self.book.fail("home", f"{len(entries)} entries with the picture: {text}", page.text[:1500])
             return
         self.pictures.append((found[1], picture))
+        self.book.pictures[found[1]] = hashlib.sha256(picture).hexdigest()
         for path, content in dict.fromkeys([self.pictures[-1], self.random.choice(self.pictures)]):
             answer = self.ask("picture", path)
             if answer and answer.body != content:

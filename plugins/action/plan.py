@@ -49,13 +49,19 @@ def check_built(cluster: t.Mapping[str, t.Any], without: t.Iterable[str], faults
             )
 
 
-def check_moved(move: t.Mapping[str, t.Any], faults: Faults) -> None:
-    """Note in *faults* a move that has to be done before anything else is."""
-    faults.add(
-        "group database",
-        f"the databases are still on {move['from']}, and have to move to {move['to']} first",
-        "Run ntier.django.site, which moves them",
-    )
+#: Tier → how it is said that it has not moved yet.
+MOVING = {"database": "the databases are still on", "media": "the uploads are still on"}
+
+
+def check_moved(moves: t.Mapping[str, t.Mapping[str, t.Any]], faults: Faults) -> None:
+    """Note in *faults* moves that have to be done before anything else is."""
+    for tier, move in moves.items():
+        if move:
+            faults.add(
+                f"group {tier}",
+                f"{MOVING[tier]} {move['from']}, and have to move to {move['to']} first",
+                "Run ntier.django.site, which moves them",
+            )
 
 
 class ActionModule(ActionBase):
@@ -72,6 +78,7 @@ class ActionModule(ActionBase):
                 "show": {"type": "bool", "default": True},
                 "built": {"type": "bool", "default": False},
                 "moves": {"type": "bool", "default": True},
+                "media": {"type": "bool", "default": False},
             }
         )
         variables = task_vars or {}
@@ -80,7 +87,8 @@ class ActionModule(ActionBase):
         sizes: dict[str, t.Any] = {}
         records: dict[str, t.Any] = {}
         databases: dict[str, t.Any] = {}
-        move: dict[str, t.Any] = {}
+        media: dict[str, t.Any] = {}
+        moves: dict[str, dict[str, t.Any]] = {"database": {}, "media": {}}
         leaving: dict[str, list[str]] = {}
         asked = []
         for host in cluster["hosts"]:
@@ -95,6 +103,8 @@ class ActionModule(ActionBase):
                 check_route(cluster, host, address, reason, faults)
             if "found" in (own.get("__ntier_database") or {}):
                 databases[host] = own["__ntier_database"]["found"]
+            if "found" in (own.get("__ntier_media") or {}):
+                media[host] = own["__ntier_media"]["found"]
             record = (facts.get("ansible_local") or {}).get("ntier")
             if isinstance(record, dict):
                 records[host] = record
@@ -106,19 +116,20 @@ class ActionModule(ActionBase):
                 faults.sentences.append(str(error))
         if self._task.args.get("built", False):
             check_built(cluster, [host for host in asked if host not in records], faults)
-        moves = self._task.args.get("moves", True)
+        may_move = self._task.args.get("moves", True)
         if records:
-            move = asis.check(
-                cluster, self._cluster_id(variables), records, faults, databases if moves or databases else None
-            )
+            found = databases if may_move or databases else None
+            files = media if self._task.args.get("media", False) else None
+            moves = asis.check(cluster, self._cluster_id(variables), records, faults, found, files)
             leaving = asis.check_leaving(cluster, records, faults)
-        if move and not moves:
-            check_moved(move, faults)
+        if not may_move:
+            check_moved(moves, faults)
         if faults:
             raise AnsibleActionFail(
                 str(InventoryError(faults.sentences, "The hosts can't serve what the inventory says"))
             )
-        result.update(changed=False, plan=plan.render(cluster, sizes, move, leaving), move=move, leaving=leaving)
+        lines = plan.render(cluster, sizes, moves["database"], moves["media"], leaving)
+        result.update(changed=False, plan=lines, move=moves["database"], media_move=moves["media"], leaving=leaving)
         if self._task.args.get("show", True):
             display.display("\n" + "\n".join(result["plan"]) + "\n")
         return result

@@ -29,6 +29,11 @@ options:
     type: bool
     default: true
     version_added: 1.2.0
+  media:
+    description: Whether uploads and static files may move to another host, as databases do.
+    type: bool
+    default: false
+    version_added: 1.2.0
 attributes:
   check_mode:
     description: Nothing is ever changed.
@@ -49,6 +54,11 @@ plan:
   returned: success
 move:
   description: How the database moves, with C(from), C(to), C(poolers), C(bytes) and C(seconds); empty where it stays.
+  type: dict
+  returned: success
+media_move:
+  description:
+    - How the uploads and static files move, with C(from), C(to), C(followers), C(bytes), C(files), C(seconds) and C(moved); empty where they stay.
   type: dict
   returned: success
 leaving:

@@ -85,14 +85,17 @@ def check(
     records: t.Mapping[str, t.Mapping[str, t.Any]],
     faults: Faults,
     databases: t.Mapping[str, t.Mapping[str, t.Any]] | None = NOBODY,
-) -> dict[str, t.Any]:
+    media: t.Mapping[str, t.Mapping[str, t.Any]] | None = None,
+) -> dict[str, dict[str, t.Any]]:
     """Note in *faults* what would lose data: hosts of another cluster, and data that the inventory leaves behind.
 
     :arg cluster: the id of the inventory's cluster; empty when it has none yet.
     :arg records: host → the record that it keeps, for hosts that have one.
     :arg databases: host → what the module C(database_state) has found there, for the hosts that were asked; None for a playbook
         that moves nothing and has not asked.
-    :return: the move of the database, see L(database_move); empty where there is none. Without *databases* C(from) and C(to) alone.
+    :arg media: host → what the module C(media_state) has found there; None where the media may not move.
+    :return: C(database), see L(database_move), and C(media), see L(media_move); each empty where nothing moves. Without *databases* that of the database
+        has C(from) and C(to) alone.
     """
     own = {}
     for host, found in records.items():
@@ -111,19 +114,22 @@ def check(
                 f" {cluster or 'none yet'}",
                 "Use the inventory, with the secrets file, that built the host; or, if nothing on it is needed, remove that file there",
             )
-    move: dict[str, t.Any] = {}
+    moves: dict[str, dict[str, t.Any]] = {"database": {}, "media": {}}
     for tier, what in KEEPERS.items():
         keepers = dict.fromkeys(host for found in own.values() for host in found.get("members", {}).get(tier, []))
         wanted = topology["tiers"][tier]["hosts"]
         left = [host for host in keepers if host not in wanted]
         if not left:
             continue
-        alone = tier == "database" and len(left) == len(keepers) == len(wanted) == 1
+        alone = len(left) == len(keepers) == len(wanted) == 1 and (tier == "database" or media is not None)
         if alone and left[0] in topology["hosts"]:
             webs = dict.fromkeys(host for found in own.values() for host in found.get("members", {}).get("web", []))
-            move = {"from": left[0], "to": wanted[0]}
-            if databases is not None:
-                move = database_move(topology, left[0], wanted[0], list(webs), databases, faults)
+            if tier == "media":
+                moves[tier] = media_move(topology, left[0], wanted[0], list(webs), media or {}, faults)
+            elif databases is None:
+                moves[tier] = {"from": left[0], "to": wanted[0]}
+            else:
+                moves[tier] = database_move(topology, left[0], wanted[0], list(webs), databases, faults)
             continue
         new = [host for host in wanted if host not in keepers]
         instead = f", and {listed(new)} would start without any" if new else ""
@@ -132,7 +138,7 @@ def check(
             faults.add(f"group {tier}", gone, f"Put {left[0]} into the group retired, and they move off it; or back into the group {tier}")  # fmt: skip
         else:
             faults.add(f"group {tier}", gone, f"Put {listed(left)} back into the group {tier}: this version does not move them yet")  # fmt: skip
-    return move
+    return moves
 
 
 def database_move(
@@ -202,4 +208,98 @@ def database_move(
         "poolers": [host for host in webs if host in topology["hosts"]],
         "bytes": here["bytes"],
         "seconds": AROUND + here["bytes"] // COPIED,
+    }
+
+
+#: Small files that are copied in a second, each written to the disk of the other host before the next.
+FILES = 200
+
+
+def media_move(
+    topology: t.Mapping[str, t.Any],
+    old: str,
+    new: str,
+    webs: t.Sequence[str],
+    media: t.Mapping[str, t.Mapping[str, t.Any]],
+    faults: Faults,
+) -> dict[str, t.Any]:
+    """Return how the uploads and static files get from one host to another; what can't be is noted in *faults*.
+
+    :arg webs: the web hosts of now.
+    :arg media: host → what the module C(media_state) has found there.
+    :return: C(from), C(to), C(back) (whether a web host gets the files, that uses them over the network now), C(followers) (other web hosts that do),
+        C(bytes), C(files), C(seconds) (a guess), C(moved) (whether all that is left is cleaning up); empty where it can't be.
+    """
+    back = new in webs
+    others = [host for host in webs if host in topology["hosts"] and host not in (old, new)]
+    if back and (others or topology["tiers"]["load_balancer"]["hosts"]):
+        faults.add(
+            "group media",
+            f"would move from {old} to the web host {new}, which this version does for one web host without a balancer alone",
+            f"Put {old} back into the group media, or take the balancer and the other web hosts out first, with a run of their own",
+        )
+        return {}
+    missing = [host for host in (old, new) if host not in media]
+    if missing:
+        faults.add(
+            "group media",
+            f"moves from {old} to {new}, and there is no answer from {listed(missing)}",
+            "Run it without --limit, and see that both hosts answer",
+        )
+        return {}
+    here, there = media[old], media[new]
+    leader = there if back else here
+    ours = leader["move"].get("id") == f"{old}-{new}"
+    led = not leader["mounted"] if back else leader["mounted"].startswith("nfs4 ")
+    moved = ours and leader["move"].get("step") in ("switched", "done") and led
+    begun = moved or (ours and leader["move"].get("step") in ("copying", "switching"))
+    before = len(faults)
+    if not begun and here["mounted"]:
+        faults.add(
+            f"host {old}",
+            f"has {here['mounted']} mounted on /srv/media, and only a plain folder can be handed over",
+            "Mount a disk on /srv instead; or, if another host has the files, put that one into the group media",
+        )
+    elif not begun and not here["there"]:
+        faults.add(
+            f"host {old}",
+            f"shall hand the uploads over to {new}, and has no folder /srv/media",
+            "Put the host that has them into the group media",
+        )
+    if not back and there["mounted"].startswith("nfs4 "):
+        faults.add(
+            f"host {new}",
+            f"shall keep the uploads, and uses those of another host ({there['mounted']})",
+            "Stop and disable srv-media.automount and srv-media.mount there, if no site runs on it, or take another host",
+        )
+    if not begun and there["files"]:
+        faults.add(
+            f"host {new}",
+            f"has {there['files']} files of its own below /srv/media, among which those of {old} would come",
+            "Move them away if nobody needs them there, or take another host",
+        )
+    room = here["bytes"] + here["bytes"] // 10 + here["files"] * 4096
+    if not moved and there["free"] + there["bytes"] < room:
+        faults.add(
+            f"host {new}",
+            f"has {there['free'] >> 20} MB free for the uploads, and they need {room >> 20} MB",
+            "Free some, or give the host a larger disk",
+        )
+    if not moved and there["inodes"] + there["files"] < here["files"]:
+        faults.add(
+            f"host {new}",
+            f"has room for {there['inodes']} files, and {old} has {here['files']}",
+            "Make the file system anew with more inodes, or take another host",
+        )
+    if len(faults) > before:
+        return {}
+    return {
+        "from": old,
+        "to": new,
+        "back": back,
+        "followers": others,
+        "bytes": here["bytes"],
+        "files": here["files"],
+        "seconds": AROUND + here["bytes"] // COPIED + here["files"] // FILES,
+        "moved": moved,
     }

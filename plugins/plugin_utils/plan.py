@@ -28,19 +28,22 @@ def render(
     topology: t.Mapping[str, t.Any],
     sizes: t.Mapping[str, t.Any] | None = None,
     move: t.Mapping[str, t.Any] | None = None,
+    media_move: t.Mapping[str, t.Any] | None = None,
     leaving: t.Mapping[str, t.Sequence[str]] | None = None,
 ) -> list[str]:
     """Return the plan as lines of at most about 100 columns.
 
     :arg topology: the value of C(topology.build).
     :arg sizes: host → the value of C(sizing.size_host), for the hosts whose memory is known.
-    :arg move: how the database moves, the value of C(asis.database_move).
+    :arg move: how the database moves, the value of C(asis.database_move); C(media_move), how the media do, of C(asis.media_move).
     :arg leaving: what hosts serve and shall not any more, the value of C(asis.leaving).
     """
     sizes = sizes or {}
     lines = [f"Figure {topology['figure']}: {topology['figure_title']}", ""]
-    if move:
-        lines += ["Moves", *table([_move(move)]), ""]
+    if move or media_move:
+        rows = [_move(move)] if move else []
+        rows += [_media_move(media_move)] if media_move else []
+        lines += ["Moves", *table(rows), ""]
     if leaving:
         lines += ["Switched off", *table([[host, listed(tiers)] for host, tiers in leaving.items()]), ""]
     lines += _tiers(topology)
@@ -80,9 +83,21 @@ def _tiers(topology: t.Mapping[str, t.Any]) -> list[str]:
     return ["Tiers", *table(rows)]
 
 
+def _amount(size: int) -> str:
+    return f"{size / 10**9:.1f} GB" if size >= 10**9 else f"{max(1, size // 10**6)} MB"
+
+
 def _move(move: t.Mapping[str, t.Any]) -> list[str]:
-    size = f"{move['bytes'] / 10**9:.1f} GB" if move["bytes"] >= 10**9 else f"{max(1, move['bytes'] // 10**6)} MB"
-    return ["database", f"{move['from']} → {move['to']}", size, f"some {move['seconds']} s", "sites wait less than 1 s"]
+    way = f"{move['from']} → {move['to']}"
+    return ["database", way, _amount(move["bytes"]), f"some {move['seconds']} s", "sites wait less than 1 s"]
+
+
+def _media_move(move: t.Mapping[str, t.Any]) -> list[str]:
+    way = f"{move['from']} → {move['to']}"
+    if move["moved"]:
+        return ["media", way, "moved", "some seconds", "what is left is cleaning up"]
+    size = f"{_amount(move['bytes'])} in {move['files']} files"
+    return ["media", way, size, f"some {move['seconds']} s", "sites wait less than 2 s"]
 
 
 def _site(site: t.Mapping[str, t.Any]) -> list[list[str]]:

@@ -25,6 +25,7 @@ def wire(
     pooler: t.Mapping[str, t.Any] | None = None,
     cluster: t.Mapping[str, str] | None = None,
     move: t.Mapping[str, t.Any] | None = None,
+    media_move: t.Mapping[str, t.Any] | None = None,
     leaving: t.Mapping[str, t.Sequence[str]] | None = None,
 ) -> dict[str, t.Any]:
     """Return the arguments of the roles on one host.
@@ -37,6 +38,7 @@ def wire(
     :arg pooler: C(host) and C(port) of PgBouncer, where they are not the default.
     :arg cluster: C(id), C(authority_key), C(authority_certificate); without it there is no TLS between the tiers.
     :arg move: how the database moves, the value of C(asis.database_move); while it does, more hosts have to reach each other.
+    :arg media_move: how the media move, the value of C(asis.media_move).
     :arg leaving: what hosts serve until the run's end and not any more then, the value of C(asis.leaving); until then they are let in as before.
     :return: see C(playbooks/group_vars/all.yml), which names each entry.
     """
@@ -48,6 +50,8 @@ def wire(
         "users": [{"name": site["name"], "uid": site["uid"]} for site in sites],
         "firewall_rules": firewall_rules(topology, host, leaving),
         "move_rules": move_rules(topology, host, move) if move else [],
+        "media_move_rules": media_move_rules(topology, host, media_move) if media_move else [],
+        "media_moving": _media_move(topology, media_move) if media_move else {},
         "handover": _handover(topology, move) if move else {},
         "record": asis.record(topology, cluster.get("id", ""), host),
         "authority": {"certificate": cluster["authority_certificate"], "key": cluster["authority_key"]}
@@ -72,6 +76,7 @@ def wire(
         or ["127.0.0.1"],
         "memcached_memory_mb": size.get("memcached", {}).get("memory_mb", 64),
         **_media(topology, host, leaving),
+        **_media_clients(topology, host, media_move),
         "release_leader": topology["tiers"]["web"]["leader"],
         "release_balancers": topology["tiers"]["load_balancer"]["hosts"],
         "release_sites": [
@@ -128,6 +133,57 @@ def move_rules(topology: t.Mapping[str, t.Any], host: str, move: t.Mapping[str, 
         {**rule, "protocol": "tcp", "sources": [topology["hosts"][name]["address"] for name in rule["sources"]]}
         for rule in rules
     ]
+
+
+def media_users(topology: t.Mapping[str, t.Any], move: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the addresses of the hosts that use the new media host's files while the media move: those of before, and those to come."""
+    names = dict.fromkeys([move["from"], *move["followers"], *topology["uploads"]["clients"]])
+    return [topology["hosts"][name]["address"] for name in names if name != move["to"]]
+
+
+def media_move_rules(topology: t.Mapping[str, t.Any], host: str, move: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
+    """Return what the firewall of *host* lets in beside its rules while the media move."""
+    old, addresses = move["from"], {name: entry["address"] for name, entry in topology["hosts"].items()}
+    if host == move["to"] and not move["back"]:
+        return [{"port": NFS_PORT, "protocol": "tcp", "sources": media_users(topology, move)}]
+    if host != old:
+        return []
+    # Those of before go on as they did, until they are led to the new place.
+    rules = []
+    clients = [move["to"]] if move["back"] else move["followers"]
+    if clients:
+        sources = [addresses[name] for name in clients]
+        rules.append({"port": NFS_PORT, "protocol": "tcp", "sources": sources})
+    if old not in topology["tiers"]["web"]["hosts"]:
+        asking = [*topology["tiers"]["load_balancer"]["hosts"], *topology["tiers"]["web"]["hosts"], *clients]
+        everybody = any(site["media_domain"] for site in topology["sites"])
+        sources = [] if everybody else [addresses[name] for name in dict.fromkeys(asking)]
+        rules.append({"port": topology["endpoints"]["media"][0]["port"], "protocol": "tcp", "sources": sources})
+    return rules
+
+
+def _media_move(topology: t.Mapping[str, t.Any], move: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return the arguments of the role media_move, and who takes part; the same for every host."""
+    participants = [move["to"]] if move["back"] else [move["from"], *move["followers"]]
+    return {
+        "source": {"name": move["from"], "address": topology["hosts"][move["from"]]["address"]},
+        "target": {"name": move["to"], "address": topology["hosts"][move["to"]]["address"]},
+        "followers": move["followers"],
+        "sites": [site["name"] for site in topology["sites"]],
+        "back": move["back"],
+        "leader": participants[0],
+        "hosts": participants,
+        "leaves": move["from"] not in topology["uploads"]["clients"],
+        # Those to come alone.
+        "clients": _media(topology, move["to"])["media_clients"],
+    }
+
+
+def _media_clients(
+    topology: t.Mapping[str, t.Any], host: str, move: t.Mapping[str, t.Any] | None
+) -> dict[str, list[str]]:
+    """Return C(media_clients) on the host that gets the media while they move; nothing everywhere else."""
+    return {"media_clients": media_users(topology, move)} if move and host == move["to"] and not move["back"] else {}
 
 
 def _handover(topology: t.Mapping[str, t.Any], move: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

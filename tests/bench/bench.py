@@ -1,10 +1,12 @@
 """Measure the demo: `make bench` after `make demo`, or by parts: `tools/env python tests/bench/bench.py noop scaling`.
 
-    noop     figure 1 to 5: a run of `site` that has nothing to do, beside as many ping tasks
-    pages    figure 1: a page through all that the collection puts before and behind Django, beside bare gunicorn
-    static   figure 4: a file from the media host, beside an nginx as Debian ships it, and through the balancer
-    release  figure 4: a release and a rollback of a changed line, beside git pull, pip install and a restart by hand
-    scaling  figure 4: a page from one, two and three web hosts of the same share of a core; and what the balancer costs
+    noop      figure 1 to 5: a run of `site` that has nothing to do, beside as many ping tasks
+    pages     figure 1: a page through all that the collection puts before and behind Django, beside bare gunicorn
+    providers figure 1: the same page by each provider of the web tier, in turn
+    handover  figure 2: how long writes wait while the database moves, at three sizes
+    static    figure 4: a file from the media host, beside an nginx as Debian ships it, and through the balancer
+    release   figure 4: a release and a rollback of a changed line, beside git pull, pip install and a restart by hand
+    scaling   figure 4: a page from one, two and three web hosts of the same share of a core; and what the balancer costs
 
 Without a name, all parts for which the demo has the right figure. Tables are printed, and kept in build/bench/PART.json.
 Timings depend on the machine and on what else it does. So everything is measured beside something else in the same run,
@@ -12,6 +14,7 @@ in turn, several times; what counts is the ratio of the medians.
 
     BENCH_ROUNDS=3         rounds
     BENCH_SECONDS=8        length of each load
+    BENCH_SIZES=100,1000,4000  megabytes of the database that moves
     BENCH_CPU_SHARE=0.3    cores that each web host may use while it is counted what more of them give
 """
 
@@ -20,8 +23,10 @@ from __future__ import annotations
 import json
 import sys
 
+import handover
 import noop
 import pages
+import providers
 import release
 import scaling
 import static
@@ -31,6 +36,8 @@ from cluster import RESULTS, Demo, say
 PARTS = {
     "noop": (noop.measure, "12345"),
     "pages": (pages.measure, "1"),
+    "providers": (providers.measure, "1"),
+    "handover": (handover.measure, "2"),
     "static": (static.measure, "4"),
     "release": (release.measure, "4"),
     "scaling": (scaling.measure, "4"),  # last, since it adds a host to the demo

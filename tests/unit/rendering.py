@@ -40,6 +40,13 @@ HANDOVER = {
     "handover_databases": [{"name": "shop", "user": "shop"}],
     "handover_version": "15",
 }
+#: From the box to a media host.
+MEDIA_MOVE = {
+    "media_move_source": {"name": "box1", "address": "10.0.0.11"},
+    "media_move_target": {"name": "media1", "address": "10.0.0.31"},
+    "media_move_followers": ["web2"],
+    "media_move_sites": ["shop"],
+}
 #: What the tasks loop over, where it is not the site shop of the list C({role}_sites).
 ITEMS = {
     "release/environment.j2": {"__release_site": {"name": "diary"}},
@@ -47,6 +54,7 @@ ITEMS = {
         f"handover/{name}.j2": HANDOVER
         for name in ("agent.json", "plan.json", "source.conf", "ntier-handover.service", "ntier-handover-agent.service")
     },
+    **{f"media_move/{name}.j2": MEDIA_MOVE for name in ("job.json", "ntier-media-move.service")},
     "worker/process.service.j2": {"__worker_unit": units(BACKGROUND)[0]},
     "worker/process.timer.j2": {"__worker_unit": units(BACKGROUND)[1]},
 }
@@ -62,6 +70,7 @@ PROVIDED = {
 WITHOUT_COMMENT = (
     "handover/agent.json.j2",
     "handover/plan.json.j2",
+    "media_move/job.json.j2",
     "release/settings.json.j2",
     "pooler/ntier-users.txt.j2",
     "record/ntier.fact.j2",

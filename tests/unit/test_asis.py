@@ -4,6 +4,8 @@ import json
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from clusters import (
     FIGURE_2,
     FIGURE_3,
@@ -13,6 +15,7 @@ from clusters import (
     OWN,
     ROOT,
     SHIPPED,
+    a_site,
     build,
     inventory,
     secrets_of,
@@ -20,7 +23,7 @@ from clusters import (
     wired,
 )
 
-from ansible_collections.ntier.django.plugins.module_utils import databases
+from ansible_collections.ntier.django.plugins.module_utils import databases, media
 from ansible_collections.ntier.django.plugins.plugin_utils import asis, plan, wiring
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults
 
@@ -275,7 +278,7 @@ def move_of(found, before=None, after=None):
     faults = Faults()
     old = build(before or ONE_BOX)
     found = {host: entry for host, entry in found.items() if entry}
-    return asis.check(build(after or FIGURE_2), ID, records_of(old), faults, found), faults.sentences
+    return asis.check(build(after or FIGURE_2), ID, records_of(old), faults, found)["database"], faults.sentences
 
 
 PRIMARY = kept("primary", "1", bytes=2 * GB, databases=1)
@@ -419,6 +422,296 @@ def test_the_plan_says_what_moves_how_much_and_how_long_it_takes():
     assert "300 MB" in plan.render(cluster, {}, {**move, "bytes": 3 * 10**8})[3]
 
 
+# --- the media move -----------------------------------------------------------------------------------------------
+
+#: From the database host's figure to the one with a media host; the other way round; and from one media host to another.
+OUT = (FIGURE_2, FIGURE_3)
+OVER = ({**FIGURE_4, "media": ["cache1"]}, {**FIGURE_4, "media": ["media1"], "memcached": ["cache1"]})
+
+
+def files(**more):
+    """Return what the module media_state finds on a host."""
+    return {"mounted": "", "there": False, "files": 0, "bytes": 0, "free": 50 * GB, "inodes": 10**6, "move": {}, **more}
+
+
+FULL = files(there=True, files=2000, bytes=2 * GB)
+EMPTY = files(there=True)
+
+
+def media_move_of(found, figures=OUT):
+    """Return the move and what is in its way."""
+    before, after = figures
+    faults = Faults()
+    found = {host: entry for host, entry in found.items() if entry}
+    return asis.check(build(after), ID, records_of(build(before)), faults, {}, found)["media"], faults.sentences
+
+
+def test_media_move_to_their_own_host():
+    move, faults = media_move_of({"box1": FULL, "media1": EMPTY})
+    assert faults == []
+    assert move == {
+        "from": "box1", "to": "media1", "back": False, "followers": [], "bytes": 2 * GB, "files": 2000, "seconds": 110, "moved": False,
+    }  # fmt: skip
+
+
+def test_every_web_host_that_uses_the_files_over_the_network_takes_part():
+    move, faults = media_move_of({"cache1": FULL, "media1": EMPTY}, OVER)
+    assert faults == []
+    assert (move["from"], move["to"], move["followers"]) == ("cache1", "media1", ["web1", "web2"])
+
+
+def test_a_web_host_that_keeps_the_files_leads_and_the_others_follow():
+    before = {**FIGURE_4, "media": ["web2"]}
+    move, faults = media_move_of({"web2": FULL, "media1": EMPTY}, (before, FIGURE_4))
+    assert faults == []
+    assert (move["from"], move["followers"]) == ("web2", ["web1"])
+
+
+def test_media_stay_where_this_was_not_asked_for():
+    (fault,) = faults_of(build(FIGURE_3), records_of(build(FIGURE_2)))
+    assert fault.endswith("this version does not move them yet.")
+
+
+@pytest.mark.parametrize("step", ["copying", "switching"])
+def test_a_move_of_media_that_was_cut_off_goes_on_though_the_new_host_has_files(step):
+    here = {
+        **FULL,
+        "move": {"id": "box1-media1", "step": step},
+        "mounted": "autofs systemd-1" if step == "switching" else "",
+    }
+    move, faults = media_move_of({"box1": here, "media1": {**EMPTY, "files": 1500, "bytes": GB}})
+    assert (move["to"], move["moved"], faults) == ("media1", False, [])
+
+
+@pytest.mark.parametrize("step", ["switched", "done"])
+def test_media_that_have_moved_are_cleaned_up_after_and_need_no_room(step):
+    here = files(there=True, mounted="nfs4 10.0.0.31:/srv/media", move={"id": "box1-media1", "step": step})
+    move, faults = media_move_of({"box1": here, "media1": files(there=True, files=2000, free=0, inodes=0)})
+    assert (move["moved"], faults) == (True, [])
+
+
+def test_an_older_move_of_media_says_nothing():
+    here = {**FULL, "move": {"id": "box1-media1", "step": "done"}}
+    move, faults = media_move_of({"box1": here, "media1": EMPTY})
+    assert (move["moved"], faults) == (False, [])
+    assert "files of its own" in media_move_of({"box1": here, "media1": files(files=3)})[1][0]
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "sentence"),
+    [
+        (
+            None,
+            EMPTY,
+            "group media: moves from box1 to media1, and there is no answer from box1."
+            " Run it without --limit, and see that both hosts answer.",
+        ),
+        (
+            files(),
+            EMPTY,
+            "host box1: shall hand the uploads over to media1, and has no folder /srv/media."
+            " Put the host that has them into the group media.",
+        ),
+        (
+            {**FULL, "mounted": "ext4 /dev/vdb1"},
+            EMPTY,
+            "host box1: has ext4 /dev/vdb1 mounted on /srv/media, and only a plain folder can be handed over."
+            " Mount a disk on /srv instead; or, if another host has the files, put that one into the group media.",
+        ),
+        (
+            FULL,
+            files(there=True, files=7, bytes=100),
+            "host media1: has 7 files of its own below /srv/media, among which those of box1 would come."
+            " Move them away if nobody needs them there, or take another host.",
+        ),
+        (
+            FULL,
+            files(mounted="nfs4 10.0.0.9:/srv/media"),
+            "host media1: shall keep the uploads, and uses those of another host (nfs4 10.0.0.9:/srv/media)."
+            " Stop and disable srv-media.automount and srv-media.mount there, if no site runs on it, or take another host.",
+        ),
+        (
+            FULL,
+            files(free=GB),
+            "host media1: has 953 MB free for the uploads, and they need 2105 MB. Free some, or give the host a larger disk.",
+        ),
+        (
+            FULL,
+            files(inodes=1000),
+            "host media1: has room for 1000 files, and box1 has 2000."
+            " Make the file system anew with more inodes, or take another host.",
+        ),
+    ],
+)
+def test_what_is_in_the_way_of_media_is_refused_beforehand(here, there, sentence):
+    assert media_move_of({"box1": here, "media1": there}) == ({}, [sentence])
+
+
+BACK = (FIGURE_3, {**FIGURE_2, "memcached": ["media1"]})
+AWAY = files(there=True, mounted="nfs4 10.0.0.31:/srv/media")
+
+
+def test_media_move_back_to_the_web_host():
+    for mounted in (AWAY["mounted"], "autofs systemd-1"):
+        move, faults = media_move_of({"media1": FULL, "box1": {**AWAY, "mounted": mounted}}, BACK)
+        assert faults == []
+        assert (move["from"], move["to"], move["back"], move["followers"]) == ("media1", "box1", True, [])
+
+
+@pytest.mark.parametrize("step", ["copying", "switching", "switched", "done"])
+def test_the_way_back_is_gone_on_with_by_what_the_web_host_says(step):
+    here = files(there=True, files=2000, move={"id": "media1-box1", "step": step})
+    move, faults = media_move_of({"media1": FULL, "box1": here}, BACK)
+    assert (faults, move["moved"]) == ([], step in ("switched", "done"))
+    assert "files of its own" in media_move_of({"media1": FULL, "box1": {**here, "move": {}}}, BACK)[1][0]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (FIGURE_4, {**FIGURE_4, "media": ["web1"], "memcached": ["media1"]}),
+        (FIGURE_3, {**BACK[1], "load_balancer": ["lb1"]}),
+    ],
+)
+def test_media_move_back_to_a_web_host_that_is_alone_and_in_front_of_which_is_none(before, after):
+    move, faults = media_move_of({}, (before, after))
+    assert move == {}
+    assert (
+        f"to the web host {after['media'][0]}, which this version does for one web host without a balancer alone"
+        in faults[-1]
+    )
+
+
+def test_on_the_way_back_the_web_host_leads_and_reaches_the_old_place():
+    move, _faults = media_move_of({"media1": FULL, "box1": AWAY}, BACK)
+    cluster = build(BACK[1])
+    address = {host: entry["address"] for host, entry in cluster["hosts"].items()}
+
+    def told(host):
+        return wiring.wire(cluster, secrets_of(cluster), host, cluster=OWN, media_move=move)
+
+    assert told("box1")["media_moving"] == {
+        "source": {"name": "media1", "address": address["media1"]},
+        "target": {"name": "box1", "address": address["box1"]},
+        "followers": [],
+        "sites": ["blog"],
+        "back": True,
+        "leader": "box1",
+        "hosts": ["box1"],
+        "leaves": True,
+        "clients": [],
+    }
+    assert told("box1")["media_clients"] == []
+    assert told("box1")["media_move_rules"] == []
+    assert told("media1")["media_move_rules"] == [
+        {"port": 2049, "protocol": "tcp", "sources": [address["box1"]]},
+        {"port": 80, "protocol": "tcp", "sources": [address["box1"]]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "record", "asked"),
+    [
+        ("box1", {"members": {"media": ["box1"]}}, True),  # it had the files
+        ("media1", {"members": {"media": ["box1"]}}, True),  # it shall have them
+        ("media1", None, True),  # and is new
+        ("media1", {"members": {"media": ["media1"]}}, False),
+        ("db1", {"members": {"media": ["box1"]}}, False),
+        ("db1", None, False),
+        ("box1", {}, False),
+        ("box1", "what a power failure leaves", False),
+    ],
+)
+def test_files_are_counted_where_they_come_and_go(host, record, asked):
+    plays = DataLoader().load_from_file(str(ROOT / "playbooks/preflight.yml"), trusted_as_template=True)
+    (task,) = [task for task in plays[1]["tasks"] if "ntier.django.media_state" in task]
+    facts = {"ansible_local": {"ntier": record} if record is not None else {}}
+    known = {"inventory_hostname": host, "ntier_topology": build(FIGURE_3), "ansible_facts": facts}
+    templar = Templar(DataLoader(), {**task["vars"], **known})
+    assert templar.evaluate_conditional(task["when"]) is asked
+
+
+def test_while_media_move_all_who_use_them_reach_the_new_host_and_afterwards_those_to_come():
+    move, _faults = media_move_of({"cache1": FULL, "media1": EMPTY}, OVER)
+    cluster = build(OVER[1])
+    address = {host: entry["address"] for host, entry in cluster["hosts"].items()}
+    users = [address[host] for host in ("cache1", "web1", "web2")]
+
+    def told(host, moving=True):
+        return wiring.wire(cluster, secrets_of(cluster), host, cluster=OWN, media_move=move if moving else None)
+
+    assert told("media1")["media_clients"] == users
+    assert told("media1")["media_move_rules"] == [{"port": 2049, "protocol": "tcp", "sources": users}]
+    assert told("cache1")["media_move_rules"] == [
+        {"port": 2049, "protocol": "tcp", "sources": users[1:]},
+        {"port": 80, "protocol": "tcp", "sources": [address["lb1"], *users[1:]]},
+    ]
+    for host in ("web1", "lb1"):
+        assert told(host)["media_move_rules"] == []
+    for host in ("cache1", "web1", "lb1"):
+        assert told(host)["media_clients"] == told(host, moving=False)["media_clients"]
+    assert told("web1")["media_moving"] == {
+        "source": {"name": "cache1", "address": address["cache1"]},
+        "target": {"name": "media1", "address": address["media1"]},
+        "followers": ["web1", "web2"],
+        "sites": ["blog"],
+        "back": False,
+        "leader": "cache1",
+        "hosts": ["cache1", "web1", "web2"],
+        "leaves": True,
+        "clients": users[1:],
+    }
+    assert told("media1", None)["media_moving"] == {}
+
+
+def test_a_place_that_everybody_may_ask_by_name_stays_open_while_media_move():
+    move, _faults = media_move_of({"cache1": FULL, "media1": EMPTY}, OVER)
+    cluster = build(OVER[1], sites=[a_site(media_domain="media.example.com")])
+    assert wiring.media_move_rules(cluster, "cache1", move)[1] == {"port": 80, "protocol": "tcp", "sources": []}
+    (rule,) = wiring.media_move_rules(build(FIGURE_3), "box1", {**move, "from": "box1", "followers": ["db1"]})
+    assert rule["port"] == 2049  # a web host's own port is open anyway
+    assert wiring.media_move_rules(build(FIGURE_3), "box1", {**move, "from": "box1", "followers": []}) == []
+
+
+def test_a_web_host_that_kept_the_files_goes_on_using_them():
+    move, _faults = media_move_of({"box1": FULL, "media1": EMPTY})
+    cluster = build(FIGURE_3)
+    told = wiring.wire(cluster, secrets_of(cluster), "box1", cluster=OWN, media_move=move)["media_moving"]
+    assert (told["leaves"], told["hosts"], told["clients"]) == (False, ["box1"], [cluster["hosts"]["box1"]["address"]])
+
+
+def test_the_plan_says_how_many_files_move():
+    move, _faults = media_move_of({"box1": FULL, "media1": EMPTY})
+    cluster = build(FIGURE_3)
+    lines = plan.render(cluster, {}, None, move)
+    assert lines[2:4] == ["Moves", "  media  box1 → media1  2.0 GB in 2000 files  some 110 s  sites wait less than 2 s"]
+    assert lines[:2] + lines[5:] == plan.render(cluster)
+    assert plan.render(cluster, {}, None, {**move, "moved": True})[3].endswith("what is left is cleaning up")
+    database = {"from": "box1", "to": "db1", "bytes": 1, "seconds": 60}
+    assert [line.split()[0] for line in plan.render(cluster, {}, database, move)[3:5]] == ["database", "media"]
+
+
+def test_files_are_counted_without_what_only_a_move_needs(tmp_path):
+    for name in ("shop/media/x", "shop/.ntier-move/kept/media/y", "ntier-health", "shop/static/ntier-health"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(100))
+    (tmp_path / "shop/link").symlink_to("/etc")
+    assert media.measure(str(tmp_path)) == (3, 200)
+    assert media.measure(str(tmp_path / "none")) == (0, 0)
+    assert all(number > 0 for number in media.room_in(str(tmp_path / "not/yet")))
+
+
+def test_what_one_sees_in_a_folder_is_what_was_mounted_last():
+    text = (
+        "29 1 254:0 / / rw shared:1 - ext4 /dev/vda1 rw\n"
+        "40 29 0:35 / /srv/media rw shared:20 - autofs systemd-1 rw\n"
+        "41 40 0:50 / /srv/media rw shared:30 - nfs4 10.0.0.31:/srv/media rw\n"
+    )
+    assert media.mounted_on(text, "/srv/media") == "nfs4 10.0.0.31:/srv/media"
+    assert media.mounted_on(text, "/srv") == ""
+
+
 # --- what lies on a host ------------------------------------------------------------------------------------------
 
 
@@ -462,4 +755,4 @@ def test_what_a_handover_wrote_down_is_read(tmp_path):
 def test_a_playbook_that_moves_nothing_is_told_that_a_move_is_due():
     faults = Faults()
     move = asis.check(build(FIGURE_2), ID, records_of(build(ONE_BOX)), faults, None)
-    assert (move, faults.sentences) == ({"from": "box1", "to": "db1"}, [])
+    assert (move, faults.sentences) == ({"database": {"from": "box1", "to": "db1"}, "media": {}}, [])

@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
 import steps
+import test as checks
 
 OUTPUT = """\
   | ______ test_a_web_host_comes_back[web1] ______
@@ -65,3 +66,21 @@ def test_lanes_run_side_by_side_and_each_in_its_order(run, tmp_path, capsys):
     out = capsys.readouterr().out
     assert out.index("  one ") < out.index("  after one ")
     assert (tmp_path / "logs" / "after-one.log").exists()
+
+
+def test_scenarios_side_by_side_are_told_apart(run, capsys):
+    saying = (
+        "print('INFO     [{0} > converge] Executing'); print('INFO     [{0} > converge] Executed: Successful');"
+        "print('INFO     [{0} > verify] Executing'); print('FAILED a/test_{0}.py::test_it - no');"
+        "print('=== 1 failed, 2 passed in 1.00s ==='); print('ERROR    [{0} > verify] Executed: Failed'); raise SystemExit(1)"
+    )
+    for name in ("one", "two"):
+        run.run(f"scenario {name}", python(saying.format(name)), checks.MoleculeProgress(run, name))
+    assert (run.passed, run.failed) == (6, 2)
+    said = [" ".join(line.split()[:3]) for line in capsys.readouterr().out.splitlines()]
+    assert [line for line in said if ":" in line and "|" not in line and "output" not in line] == [
+        "one: converge ok",
+        "one: verify FAILED",
+        "two: converge ok",
+        "two: verify FAILED",
+    ]

@@ -2,50 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
-import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from watching import Run, Visitors
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 HOSTS = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
 FIGURES = Path(__file__).parent.parent / "figures"
-ROOM = "/run/visitors"
-ORDER = {
-    "domain": "guestbook.example.com",
-    "scheme": "http",
-    "versions": False,
-    "seconds": 3000,
-    "most": 60000,
-    "readers": 2,
-    "readers2": 0,
-    "writers": 4,
-    "uploaders": 1,
-    "pause": 0.2,
-    "patience": 45,
-    "folder": ROOM,
-}
-
-
-def until(condition: Callable[[], Any], seconds: float, what: str, pause: float = 0.5) -> Any:
-    """Ask again and again until the condition holds, and return what it returned; *what* says what never came."""
-    end = time.monotonic() + seconds
-    while True:
-        last = condition()
-        if last:
-            return last
-        assert time.monotonic() < end, f"{what}, not even after {seconds} seconds: {last}"
-        time.sleep(pause)
+TIERS = ["load_balancer", "web", "media", "memcached", "database"]
 
 
 def inventory(figure: str) -> Path:
@@ -64,34 +37,81 @@ def inventory(figure: str) -> Path:
     return folder
 
 
-@dataclasses.dataclass
-class Run:
-    """What came of a playbook."""
+class Walk:
+    """What is to be told of the walk afterwards: the steps, and what visitors saw."""
 
-    code: int
-    output: str
-    seconds: float
+    def __init__(self) -> None:
+        self.steps: list[dict] = []
+        self.visitors: Visitors | None = None
 
-    @property
-    def words(self) -> str:
-        """Return the output without line breaks, which a message may have anywhere."""
-        return " ".join(self.output.split())
+    def step(self, figure: str, start: float, killed: bool, count: Callable[[dict], dict]) -> None:
+        """Note a run of `site`; C(count) says what of the report so far is in the database."""
+        groups = yaml.safe_load((FIGURES / figure / "hosts.yml").read_text())
+        hosts: dict[str, list[str]] = {}
+        for tier in TIERS:
+            for host in groups.get(tier, {}).get("hosts", {}):
+                hosts.setdefault(host, []).append(tier)
+        done = [step for step in self.steps if not step["killed"]]
+        step = {
+            "from": done[-1]["to"] if done else "nothing",
+            "to": f"20-{figure[0]}",
+            "killed": killed,
+            "hosts": hosts,
+        }
+        step.update(start=start, end=time.time())
+        if self.visitors:
+            step.update(count(self.visitors.report()))
+        self.steps.append(step)
 
-    def changed(self) -> dict[str, int]:
-        """Return how much was changed on each host."""
-        recap = self.output.split("PLAY RECAP")[1]
-        return {host: int(number) for host, number in re.findall(r"^(\S+) +:.*\bchanged=(\d+)", recap, re.M)}
+    def write(self, report: dict, events: list) -> None:
+        """Keep it all for tools/growth.py."""
+        folder = PROJECT / "build" / "growth"
+        folder.mkdir(parents=True, exist_ok=True)
+        walk = {"steps": self.steps, "events": events, "failures": report["failures"]}
+        (folder / "walk.json").write_text(json.dumps(walk))
 
 
 @pytest.fixture(scope="session")
-def site() -> Callable[..., Run]:
+def walk() -> Walk:
+    """Give the notes of the walk."""
+    return Walk()
+
+
+@pytest.fixture(scope="session")
+def kept(cluster) -> Callable[[str], list[tuple[str, str]]]:
+    """Return a function that reads the entries from the database whose text begins with a word: text and picture."""
+    rows = (
+        "import json; from entries.models import Entry; "
+        "found = Entry.objects.filter(message__startswith='{word}'); "
+        "print(json.dumps(list(found.values_list('message', 'picture'))))"
+    )
+
+    def read(word: str) -> list[tuple[str, str]]:
+        command = "ntier-manage guestbook shell -c %s | tail -1"
+        return [tuple(row) for row in json.loads(cluster["box1"].check_output(command, rows.format(word=word)))]
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def site(walk, kept) -> Callable[..., Run]:
     """Return a function that runs `site` with the inventory of a figure: site("2", "--check").
 
     With *until* it kills the run a moment after these words have been printed, the name of a task for instance.
     """
 
+    def count(report: dict) -> dict:
+        found = {text for text, _picture in kept(walk.visitors.word)}
+        return {
+            "rows_acknowledged": len(report["written"]),
+            "rows_found": len(found.intersection(report["written"])),
+            "uploads_acknowledged": len(report["uploaded"]),
+            "uploads_found": len(found.intersection(report["uploaded"])),
+            "sessions_lost": sum("is not signed in any more" in failure["what"] for failure in report["failures"]),
+        }
+
     def run(figure: str, *options: str, until: str = "") -> Run:
-        start = time.monotonic()
+        start, began = time.monotonic(), time.time()
         log = EPHEMERAL / f"site-{time.strftime('%H%M%S')}-{figure}.log"
         with log.open("w") as output:
             process = subprocess.Popen(
@@ -115,59 +135,20 @@ def site() -> Callable[..., Run]:
                 if process.poll() is None:
                     os.killpg(process.pid, 9)
         took = time.monotonic() - start
+        if "--check" not in options:
+            walk.step(figure, began, code != 0, count)
         print(f"site with figure {figure} {' '.join(options)}: {code} after {took:.1f} s", file=sys.stderr)
         return Run(code, log.read_text(), took)
 
     return run
 
 
-class Visitors:
-    """The visitors, who come from a host that is no part of the cluster."""
-
-    def __init__(self, host) -> None:
-        self.host = host
-        self.word = f"run{time.time_ns()}"
-
-    def start(self, address: str) -> None:
-        """Have them come, and wait for the first answers."""
-        self.host.check_output("systemctl stop visitors.service; rm -rf %s; mkdir -p %s", ROOM, ROOM)
-        for name, text in {
-            "visitors.py": (PROJECT / "molecule/shared/visitors.py").read_text(),
-            "order.json": json.dumps({**ORDER, "address": address, "word": self.word}),
-        }.items():
-            self.host.check_output(f"cat > {ROOM}/{name} <<'END-OF-FILE'\n{text}\nEND-OF-FILE")
-        self.host.check_output(
-            "systemd-run --quiet --unit=visitors --service-type=exec python3 %s/visitors.py %s/order.json", ROOM, ROOM
-        )
-        until(lambda: self.host.file(f"{ROOM}/progress.json").exists, 20, "no visitor comes")
-        until(lambda: self.report()["answered"] > 30, 60, "no visitor is answered")
-
-    def report(self) -> dict:
-        """Return what they have seen so far."""
-        return json.loads(self.host.check_output("cat %s/progress.json", ROOM))
-
-    def events(self, since: float) -> list[tuple[float, str, str, int]]:
-        """Return the answers since a time of day: when, kind, status, milliseconds."""
-        lines = self.host.check_output("cat %s/events.csv", ROOM).splitlines()
-        rows = [line.split(",") for line in lines if line.count(",") == 3]
-        return [(float(at), kind, status, int(took)) for at, kind, status, took in rows if float(at) > since]
-
-    def clock(self) -> float:
-        """Return the time of day where they are."""
-        return float(self.host.check_output("date +%s", "%s.%N"))
-
-    def stop(self) -> dict:
-        """Let them finish what they have begun, and return their report."""
-        self.host.check_output("touch %s/stop", ROOM)
-        until(lambda: self.host.file(f"{ROOM}/report.json").exists, ORDER["patience"] + 20, "the visitors do not go")
-        return json.loads(self.host.check_output("cat %s/report.json", ROOM))
-
-
 @pytest.fixture(scope="session")
-def visitors(cluster) -> Iterator[Visitors]:
+def visitors(cluster, walk) -> Iterator[Visitors]:
     """Give the visitors, who come as long as there are tests that want them."""
-    come = Visitors(cluster["visitor1"])
+    come = Visitors(cluster["visitor1"], scheme="http", versions=False, writers=4, pause=0.2)
     come.start(cluster.variables("box1")["ntier_address"])
+    walk.visitors = come
     try:
         yield come
     finally:
@@ -177,14 +158,8 @@ def visitors(cluster) -> Iterator[Visitors]:
 @pytest.fixture
 def unnoticed(visitors) -> Iterator[Visitors]:
     """Have a test with visitors, of whom none may notice anything."""
-    before = visitors.report()
-    yield visitors
-    time.sleep(3)  # for what comes of it
-    after = visitors.report()
-    told = json.dumps(after["failures"][len(before["failures"]) :][:10], indent=1)
-    assert after["failed"] == before["failed"], f"{after['failed'] - before['failed']} failures: {told}"
-    assert not after["ended"], f"the visitors have gone: {after['ended']}"
-    assert after["answered"] > before["answered"]
+    with visitors.notice_nothing():
+        yield visitors
 
 
 @pytest.fixture(scope="session")

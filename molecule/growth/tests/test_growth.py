@@ -5,12 +5,13 @@ One story, in this order. Nobody may notice anything of it but a short wait; the
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 
-#: How long a write may wait in a handover, in milliseconds. Test hosts share two cores.
-PAUSE = 3000
+import pytest
+
+#: How long a write may wait in a handover, in milliseconds, on a machine that does something else as well. `make bench` measures it.
+PAUSE = 10_000
 
 
 def waited(visitors, since: float) -> int:
@@ -52,6 +53,82 @@ def test_the_second_run_changes_nothing(unnoticed, site):
     assert set(done.changed().values()) == {0}, done.output
 
 
+def uploads(host) -> int:
+    """Return how many files visitors have left on a host's own disk."""
+    found = host.run("find /srv/media/guestbook/media -xdev -type f")
+    return len(found.stdout.splitlines()) if found.rc == 0 else 0
+
+
+def test_the_uploads_move_to_a_host_of_their_own(unnoticed, site, cluster):
+    """20-2 → 20-3: what was uploaded is there, and what is uploaded meanwhile."""
+    done = site("3")
+    assert done.code == 0, done.output
+    assert "files have moved from box1 to media1." in done.words, done.output
+    assert cluster["box1"].check_output("findmnt --noheadings --output FSTYPE /srv/media | tail -1") == "nfs4"
+    assert uploads(cluster["media1"]) >= len(unnoticed.report()["uploaded"]) > 0
+
+
+def test_the_uploads_come_back(unnoticed, site, cluster):
+    """20-3 → 20-2, off a host that goes."""
+    done = site("2-again")
+    assert done.code == 0, done.output
+    assert "files have moved from media1 to box1." in done.words, done.output
+    assert not cluster["box1"].run("findmnt --noheadings /srv/media").stdout.strip()
+    assert uploads(cluster["box1"]) >= len(unnoticed.report()["uploaded"]) > 0
+    done = site("2")
+    assert done.code == 0, done.output
+    assert set(done.changed().values()) == {0}, done.output
+
+
+#: The tasks of the two moves at which a run ends that somebody kills: from the first preparation to the last thing that is cleaned up.
+MEDIA_STEPS = [
+    "next | Have what a client of NFSv4 needs",
+    "part | Say what moves, and who takes part",
+    "lead | Move the files",
+    "lead | Wait for its end",
+    "lead | Say what was measured",
+    "Share the files with who uses them",
+]
+DATABASE_STEPS = [
+    "source | Let the target copy",
+    "pooler | Write the configuration that leads to the target",
+    "target | Copy the data while the sites go on, and follow what changes",
+    "run | Write the plan down",
+    "run | Hand the database over",
+    "run | Wait for its end",
+    "run | Say what was measured",
+    "Close the ways that only the move needed",
+]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("step", MEDIA_STEPS)
+def test_a_move_of_the_uploads_that_is_killed_is_finished_by_the_next_run(unnoticed, site, cluster, step):
+    """There and back in turn."""
+    there = cluster["box1"].run("findmnt --noheadings /srv/media").stdout.strip()
+    figure = "2-again" if there else "3"
+    done = site(figure, until=step)
+    assert done.code == -9, done.output
+    done = site(figure)
+    assert done.code == 0, done.output
+    assert uploads(cluster["box1" if there else "media1"]) >= len(unnoticed.report()["uploaded"]) > 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("step", DATABASE_STEPS)
+def test_a_move_of_the_database_that_is_killed_is_finished_by_the_next_run(unnoticed, site, primaries, step):
+    """There and back in turn."""
+    figure, there = ("1-again", ["box1"]) if primaries() == ["db1"] else ("2", ["db1"])
+    start = unnoticed.clock()
+    done = site(figure, until=step)
+    assert done.code == -9, done.output
+    assert len(primaries()) <= 1
+    done = site(figure)
+    assert done.code == 0, done.output
+    assert primaries() == there
+    assert waited(unnoticed, start) < PAUSE
+
+
 def test_a_controller_that_dies_in_the_move_finishes_it_the_next_time(unnoticed, site, primaries):
     """And back, 20-2 → 20-1, off a host that goes: the run is killed as the handover begins, and there are never two primaries."""
     done = site("1-again", until="run | Hand the database over")
@@ -70,9 +147,10 @@ def test_a_host_that_went_can_be_deleted(unnoticed, site, cluster):
     assert set(done.changed().values()) == {0}, done.output
 
 
-def test_nobody_has_noticed(visitors, cluster):
-    """Over all of it: no request failed, each was answered, and what was accepted is in the database once."""
+def test_nobody_has_noticed(visitors, cluster, walk, kept):
+    """Over all of it: no request failed, each was answered, and what was accepted is there once, to the last byte."""
     report = visitors.stop()
+    walk.write(report, visitors.events(0))
     slowest = ", ".join(f"{kind} {seconds} s at {when}" for kind, (seconds, when) in sorted(report["slowest"].items()))
     told = f"{report['failed']} failed of {report['sent']} requests in {report['seconds']:.0f} s; slowest: {slowest}"
     print(f"\n{told}\n{report['answers']}", file=sys.stderr)
@@ -80,11 +158,9 @@ def test_nobody_has_noticed(visitors, cluster):
     assert report["failed"] == 0, f"{told}: {report['failures'][:10]}"
     assert report["answered"] == report["sent"]
     assert len(report["written"]) > 100
-    rows = (
-        "import json; from entries.models import Entry; "
-        f"found = Entry.objects.filter(message__startswith='{visitors.word}'); "
-        "print(json.dumps(list(found.values_list('message', 'picture'))))"
-    )
-    kept = json.loads(cluster["box1"].check_output("ntier-manage guestbook shell -c %s | tail -1", rows))
-    assert sorted(text for text, picture in kept if not picture) == sorted(report["written"])
-    assert sorted(text for text, picture in kept if picture) == sorted(report["uploaded"])
+    entries = kept(visitors.word)
+    assert sorted(text for text, picture in entries if not picture) == sorted(report["written"])
+    assert sorted(text for text, picture in entries if picture) == sorted(report["uploaded"])
+    sums = cluster["box1"].check_output("cd /srv/media/guestbook/media && find . -type f -exec sha256sum {} +")
+    there = {f"/media/{name[2:]}": content for content, name in (line.split("  ", 1) for line in sums.splitlines())}
+    assert {path: there.get(path) for path in report["pictures"]} == report["pictures"]

@@ -9,7 +9,9 @@ import stat
 from pathlib import Path
 
 import pytest
+import yaml
 
+PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 SITES = ["guestbook", "plain", "shop"]
 
 
@@ -19,6 +21,28 @@ def test_nothing_else_listens(box):
     found = {line for line in lines if not line.startswith("127.0.0.11:")}  # the test network's own resolver
     assert found == {"0.0.0.0:80", "[::]:80", "0.0.0.0:5432", "[::]:5432", "127.0.0.1:6432", "127.0.0.1:11211"}
     assert box.check_output("ss -Hlun").strip() == "" or "11211" not in box.check_output("ss -Hlun")
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "file"),
+    [
+        ("web/vars/main", "__web_validate", "conf.d/ntier.conf"),
+        ("media/vars/nginx", "__media_validate_files", "conf.d/ntier-files.conf"),
+        ("media/vars/nginx", "__media_validate_limits", "modules-enabled/90-ntier.conf"),
+        ("media/vars/nginx", "__media_validate_site", "ntier/files-guestbook.conf"),
+    ],
+)
+def test_a_check_of_the_configuration_leaves_nginx_its_folders(box, role, name, file):
+    """`nginx -t` hands the folders for uploads over to the user that the checked file names."""
+    known = yaml.safe_load((PROJECT / f"roles/{role}.yml").read_text())
+    command = known[name].replace("{{ __media_validate }}", known.get("__media_validate", ""))
+    # Beside the file, so that it is not read twice.
+    box.check_output("cp /etc/nginx/%s /tmp/checked.conf", file)
+    try:
+        box.check_output(command % "/tmp/checked.conf")
+    finally:
+        box.check_output("rm /tmp/checked.conf")
+    assert box.file("/var/lib/nginx/body").user == "www-data"
 
 
 def test_no_unit_has_failed(box):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
-import json
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -17,112 +14,32 @@ from typing import Any
 
 import pytest
 import yaml
+from watching import Run, Visitors
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 INVENTORY = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
 #: Where the output of every playbook is kept, for whoever looks into a failure.
 RUNS = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "runs"
 WEB = ["web1", "web2"]
-ROOM = "/run/visitors"
-ORDER = {
-    "domain": "guestbook.example.com",
-    "seconds": 3000,
-    "most": 60000,
-    "readers": 3,
-    "readers2": 1,
-    "writers": 1,
-    "uploaders": 1,
-    "pause": 0.4,
-    "patience": 45,
-    "folder": ROOM,
-}
-
-
-def until(condition: Callable[[], Any], seconds: float, what: str, pause: float = 0.5) -> Any:
-    """Ask again and again until the condition holds, and return what it returned; *what* says what never came.
-
-    A host that can't be reached answers with an exception; it counts as no.
-    """
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            last = condition()
-            if last:
-                return last
-        except RuntimeError as error:
-            last = repr(error)
-        assert time.monotonic() < end, f"{what}, not even after {seconds} seconds: {last}"
-        time.sleep(pause)
-
-
-class Visitors:
-    """The visitors, who come from the balancer's host."""
-
-    def __init__(self, host) -> None:
-        self.host = host
-        self.word = f"run{time.time_ns()}"
-
-    def start(self, address: str) -> None:
-        """Have them come, and wait for the first answers."""
-        self.host.check_output("systemctl stop visitors.service; rm -rf %s; mkdir -p %s", ROOM, ROOM)
-        for name, text in {
-            "visitors.py": (PROJECT / "molecule/shared/visitors.py").read_text(),
-            "order.json": json.dumps({**ORDER, "address": address, "word": self.word}),
-        }.items():
-            self.host.check_output(f"cat > {ROOM}/{name} <<'END-OF-FILE'\n{text}\nEND-OF-FILE")
-        self.host.check_output(
-            "systemd-run --quiet --unit=visitors --service-type=exec python3 %s/visitors.py %s/order.json", ROOM, ROOM
-        )
-        until(lambda: self.host.file(f"{ROOM}/progress.json").exists, 20, "no visitor comes")
-        until(lambda: self.report()["answered"] > 30, 60, "no visitor is answered")
-
-    def report(self) -> dict:
-        """Return what they have seen so far."""
-        return json.loads(self.host.check_output("cat %s/progress.json", ROOM))
-
-    def until(self, condition: Callable[[dict], Any], what: str, seconds: float = 30) -> dict:
-        """Wait until the condition holds for what they have seen, and return it."""
-        seen: list[dict] = []
-        until(lambda: condition(seen.append(self.report()) or seen[-1]), seconds, what)
-        return seen[-1]
-
-    def stop(self) -> dict:
-        """Let them finish what they have begun, and return their report."""
-        self.host.check_output("touch %s/stop", ROOM)
-        until(lambda: self.host.file(f"{ROOM}/report.json").exists, ORDER["patience"] + 20, "the visitors do not go")
-        return json.loads(self.host.check_output("cat %s/report.json", ROOM))
-
-
-@dataclasses.dataclass
-class Run:
-    """What came of a playbook."""
-
-    code: int
-    output: str
-    seconds: float
-
-    @property
-    def words(self) -> str:
-        """Return the output without line breaks, which a message may have anywhere."""
-        return " ".join(self.output.split())
-
-    def changed(self) -> dict[str, int]:
-        """Return how much was changed on each host."""
-        recap = self.output.split("PLAY RECAP")[1]
-        return {host: int(number) for host, number in re.findall(r"^(\S+) +:.*\bchanged=(\d+)", recap, re.M)}
 
 
 @pytest.fixture(scope="session")
 def play() -> Callable[..., Run]:
     """Return a function that runs one of the collection's playbooks by name: play("release", "-e", "release_version=v2").
 
-    With *during* it calls that function with the process as soon as it runs, and ends the process if that fails.
+    With *during* it calls that function with the process as soon as it runs, and ends the process if that fails. *inventory* is
+    the folder of another inventory than the scenario's.
     """
 
-    def run(name: str, *arguments: str, during: Callable[[subprocess.Popen], Any] | None = None) -> Run:
+    def run(
+        name: str,
+        *arguments: str,
+        during: Callable[[subprocess.Popen], Any] | None = None,
+        inventory: Path = INVENTORY,
+    ) -> Run:
         start = time.monotonic()
         process = subprocess.Popen(
-            ["ansible-playbook", "-i", str(INVENTORY), f"ntier.django.{name}", *arguments],
+            ["ansible-playbook", "-i", str(inventory), f"ntier.django.{name}", *arguments],
             cwd=PROJECT,
             env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
             stdin=subprocess.DEVNULL,
@@ -214,7 +131,7 @@ def visit(browser, addresses, tmp_path_factory):
 @pytest.fixture(scope="session")
 def visitors(cluster, addresses) -> Iterator[Visitors]:
     """Give the visitors, who come as long as there are tests that want them."""
-    come = Visitors(cluster["lb1"])
+    come = Visitors(cluster["lb1"], readers=3, readers2=1)
     come.start(addresses["lb1"])
     try:
         yield come
@@ -225,14 +142,7 @@ def visitors(cluster, addresses) -> Iterator[Visitors]:
 @pytest.fixture
 def unnoticed(visitors, live, servers) -> Iterator[Visitors]:
     """Have a test with visitors, of whom none may notice anything; afterwards one release is live on all hosts, and all are up."""
-    before = visitors.report()
-    yield visitors
-    time.sleep(3)  # for what comes of it
-    after = visitors.report()
-    found = after["failures"][len(before["failures"]) :]
-    told = json.dumps(found[:10], indent=1)
-    assert after["failed"] == before["failed"], f"{after['failed'] - before['failed']} failures: {told}"
-    assert not after["ended"], f"the visitors have gone: {after['ended']}"
-    assert after["answered"] > before["answered"]
+    with visitors.notice_nothing():
+        yield visitors
     assert set(servers().values()) == {"UP"}, servers()
     assert len(set(live().values())) == 1, live()

@@ -11,10 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
-from conftest import WEB, until
+import yaml
+from conftest import INVENTORY, WEB
 from provider_checks import CHECKS, Subject, only_the_provider_runs
+from watching import until
 
 
 def release(version: str) -> list[str]:
@@ -205,6 +208,7 @@ fallocate --length $(($(df --output=avail --block-size=1 /srv | tail -1) - (64 <
 """
 
 
+@pytest.mark.long
 def test_a_full_disk_on_one_host(unnoticed, play, live, releases, cluster):
     """There is room for a part of the release on the second host: nothing goes live anywhere, and that host and the fault are told.
 
@@ -280,6 +284,37 @@ def test_a_web_server_that_does_not_start(unnoticed, play, live, cluster):
     assert live() == before
     for name in WEB:
         only_the_provider_runs(Subject(None, cluster[name], b""), "nginx_gunicorn")
+
+
+@pytest.fixture
+def without_web2(tmp_path) -> Path:
+    """Return the folder of the inventory with web2 in the group retired."""
+    groups = yaml.safe_load((INVENTORY / "hosts.yml").read_text())
+    groups["retired"] = {"hosts": {"web2": groups["web"]["hosts"].pop("web2")}}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump(groups))
+    for name in ("group_vars", "zz_test_hosts.yml"):
+        (tmp_path / name).symlink_to((INVENTORY / name).resolve())
+    return tmp_path
+
+
+@pytest.mark.long
+def test_a_web_host_goes_and_comes_back(unnoticed, play, live, cluster, without_web2):
+    """In the group retired it is drained and switched off, and nothing of the sites is left on it; back in its group it serves as before."""
+    web2 = cluster["web2"]
+    done = play("site", inventory=without_web2)
+    assert done.code == 0, done.output
+    assert "Switched off web2 web" in done.words, done.output
+    assert (
+        web2.check_output("ss --listening --tcp --numeric --no-header | grep --invert-match --count ':22 ' || true")
+        == "0"
+    )
+    assert not web2.file("/srv/guestbook").exists
+    assert not web2.file("/etc/pgbouncer/ntier-users.txt").exists
+    done = play("site", inventory=without_web2)
+    assert set(done.changed().values()) == {0}, done.output
+    done = play("site")
+    assert done.code == 0, done.output
+    assert len({release for release, _version in live().values()}) == 1
 
 
 SWAPS = [
