@@ -36,7 +36,8 @@ with open(room + "/away.json", "w") as file:
 # As a person sets a project up who has no Ansible: a clone, a virtual environment and a unit. Its origin is a folder beside it.
 BY_HAND = """
 rm -rf /opt/bench; mkdir /opt/bench; cd /opt/bench
-cp -r /srv/{site}/current/project origin
+cp -r /srv/{site}/current/project/. origin
+find origin -name __pycache__ -prune -exec rm -r {{}} +
 git -C origin init -q -b main; git -C origin add .; git -C origin {identity} commit -q -m first
 git clone -q origin guestbook
 python3 -m venv venv; venv/bin/pip install -q gunicorn -r guestbook/requirements.txt
@@ -49,9 +50,27 @@ END
 systemctl daemon-reload
 systemctl start bench-by-hand
 """
+# Any answer will do: that of a page without a database is an error.
+ANSWERS = """
+import http.client, sys, time
+for _try in range(300):
+    try:
+        client = http.client.HTTPConnection("127.0.0.1", 8098, timeout=30)
+        client.request("GET", "/")
+        sys.exit(not client.getresponse().status)
+    except OSError:
+        time.sleep(0.1)
+sys.exit("gunicorn by hand does not answer")
+"""
 IDENTITY = "-c user.name=bench -c user.email=bench@example.com"
 COMMIT = "cd /opt/bench/origin; sed -i 's#<h1>.*</h1>#<h1>{text}</h1>#' {page}; git {identity} commit -q -a -m change"
-PULL = "cd /opt/bench/guestbook; git pull -q; ../venv/bin/pip install -q -r requirements.txt; systemctl restart bench-by-hand"
+PULL = f"""
+cd /opt/bench/guestbook; git pull -q; ../venv/bin/pip install -q -r requirements.txt
+start=$(date +%s.%N)
+systemctl restart bench-by-hand
+python3 -c '{ANSWERS}'
+echo $start $(date +%s.%N)
+"""
 REMOVE = (
     "systemctl stop bench-by-hand; rm -rf /opt/bench /etc/systemd/system/bench-by-hand.service; systemctl daemon-reload"
 )
@@ -87,12 +106,12 @@ def released(demo: Demo, name: str, *options: str) -> tuple[float, dict[str, flo
     return wall, watch.away
 
 
-def by_hand(host: Host, text: str) -> float:
-    """Return the seconds of a changed line's way to a web host by hand."""
+def by_hand(host: Host, text: str) -> tuple[float, float]:
+    """Return the seconds of a changed line's way to a web host by hand, until it answers, and those of them without an answer."""
     host.sh(COMMIT.format(text=text, page=PAGE, identity=IDENTITY))
     start = time.monotonic()
-    host.sh(PULL)
-    return time.monotonic() - start
+    stopped, answered = map(float, host.sh(PULL).split()[-2:])
+    return time.monotonic() - start, answered - stopped
 
 
 def measure(demo: Demo) -> dict:
@@ -112,29 +131,45 @@ def measure(demo: Demo) -> dict:
             page = COPY / PAGE
             page.write_text(re.sub("<h1>.*</h1>", f"<h1>Round {time.time_ns()}</h1>", page.read_text()))
             release, release_away = released(demo, "ntier.django.release", "-e", f"@{VARIABLES}")
-            hand = [by_hand(host, f"round {number}") for host in web]
-            rollback, rollback_away = released(demo, "ntier.django.rollback", "-e", f"@{VARIABLES}")
+            hand = {host.name: by_hand(host, f"round {number}") for host in web}
+            rollback, rollback_away = released(
+                demo, "ntier.django.rollback", "-e", f"@{VARIABLES}", "-e", "rollback_migrations=keep"
+            )
             rounds.append(
                 {
-                    "release": release,
-                    "release_away": release_away,
-                    "by_hand": hand,
-                    "rollback": rollback,
-                    "rollback_away": rollback_away,
+                    "release": {"seconds": release, "away": release_away},
+                    "by_hand": {
+                        "seconds": sum(seconds for seconds, _refused in hand.values()),
+                        "away": {name: refused for name, (_seconds, refused) in hand.items()},
+                    },
+                    "rollback": {"seconds": rollback, "away": rollback_away},
                 }
             )
     finally:
         for host in web:
             host.sh(REMOVE)
         playbook("ntier.django.release")
-    results: dict = {"rounds": rounds}
-    say(f"  {'':<42}{'all hosts':>11}{'each host':>11}{'without visitors':>18}")
-    for key, label in (("release", "release"), ("rollback", "rollback")):
-        wall = median(entry[key] for entry in rounds)
-        away = median(seconds for entry in rounds for seconds in entry[f"{key}_away"].values())
-        say(f"  {label:<42}{wall:>9.1f} s{wall / len(web):>9.1f} s{away:>16.1f} s")
-        results[key] = {"seconds": wall, "seconds_per_host": wall / len(web), "away_seconds": away}
-    wall = median(sum(entry["by_hand"]) for entry in rounds)
-    say(f"  {'git pull && pip install && systemctl restart':<42}{wall:>9.1f} s{wall / len(web):>9.1f} s")
-    results["by_hand"] = {"seconds": wall, "seconds_per_host": wall / len(web)}
+    return {"rounds": rounds, **told(rounds, len(web))}
+
+
+def told(rounds: list[dict], hosts: int) -> dict:
+    """Print the medians of the rounds, and return them."""
+    results: dict = {}
+    say(f"  {'':<40}{'all hosts':>11}{'each host':>11}{'ratio':>7}{'of that, each host is away':>29}")
+    hand = median(entry["by_hand"]["seconds"] for entry in rounds)
+    for key, label in (
+        ("by_hand", "git pull, pip install, systemctl restart"),
+        ("release", "release"),
+        ("rollback", "rollback"),
+    ):
+        wall = median(entry[key]["seconds"] for entry in rounds)
+        away = median(seconds for entry in rounds for seconds in entry[key]["away"].values())
+        how = "refuses visitors" if key == "by_hand" else "others answer"
+        say(f"  {label:<40}{wall:>9.1f} s{wall / hosts:>9.1f} s{wall / hand:>7.2f}{away:>9.1f} s, {how}")
+        results[key] = {
+            "seconds": wall,
+            "seconds_per_host": wall / hosts,
+            "to_by_hand": wall / hand,
+            "away_seconds": away,
+        }
     return results

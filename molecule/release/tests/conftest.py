@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -51,10 +52,10 @@ def play() -> Callable[..., Run]:
         try:
             if during:
                 during(process)
-            output, _none = process.communicate(timeout=400)
+            output, _none = process.communicate(timeout=900)
         finally:
             if process.poll() is None:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
         took = time.monotonic() - start
         print(
             f"{shlex.join(['ntier.django.' + name, *arguments])}: {process.returncode} after {took:.1f} s",
@@ -131,7 +132,8 @@ def visit(browser, addresses, tmp_path_factory):
 @pytest.fixture(scope="session")
 def visitors(cluster, addresses) -> Iterator[Visitors]:
     """Give the visitors, who come as long as there are tests that want them."""
-    come = Visitors(cluster["lb1"], readers=3, readers2=1)
+    # Long enough for all tests on a busy machine.
+    come = Visitors(cluster["lb1"], readers=3, readers2=1, seconds=7200, most=150000)
     come.start(addresses["lb1"])
     try:
         yield come

@@ -59,6 +59,31 @@ def test_a_release_that_is_live_is_not_made_again(unnoticed, play, live, release
     assert releases() == kept
 
 
+COLUMNS = (
+    "from django.db import connection as c; "
+    "print([column.name for column in c.introspection.get_table_description(c.cursor(), 'entries_entry')])"
+)
+
+
+@pytest.mark.long
+def test_a_rollback_undoes_migrations(unnoticed, play, live, cluster):
+    """Told to, and when no code that needs them is live any more; the version that brought them brings them again."""
+
+    def columns() -> str:
+        return cluster["web1"].check_output("ntier-manage guestbook shell -c %s | tail -1", COLUMNS)
+
+    assert "'mood'" in columns()
+    done = play("rollback", "-e", "rollback_migrations=reverse")
+    assert done.code == 0, done.output
+    assert {version for _release, version in live().values()} == {"v1"}
+    assert "'message'" in columns()
+    assert "'mood'" not in columns()
+    done = play("release", *release("v2"))
+    assert done.code == 0, done.output
+    assert {version for _release, version in live().values()} == {"v2"}
+    assert "'mood'" in columns()
+
+
 # Version → the host and the step that are named, and the program's own words.
 BROKEN = {
     "v3": ("web1", "check the project failed", "the settings of v3 raise"),
