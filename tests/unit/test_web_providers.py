@@ -1,15 +1,10 @@
 """The providers of the tier web beside the default: their templates, and what the inventory may ask of them."""
 
-import os
 import re
-import subprocess
 
 import pytest
-import yaml
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
 from clusters import FIGURE_3, FIGURE_4, MIXED, ONE_BOX, ROOT, a_site, build, wired
-from rendering import locations, of, render, servers, variables_of, web_of
+from rendering import locations, of, render, servers, web_of
 
 from ansible_collections.ntier.django.plugins.module_utils import releases
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import InventoryError
@@ -289,62 +284,3 @@ def test_the_site_file_keeps_no_release_of_its_own():
     text = (ROOT / "roles/web/files/apache/site.py").read_text()
     assert "os.path.realpath(_current)" in text
     compile(text, "site.py", "exec")
-
-
-# --- one web server after another -----------------------------------------------------------------------------------
-
-SYSTEMCTL = """#!/bin/sh
-echo "$@" >> $0.log
-[ "$1" != is-active ] || exit $ACTIVE
-"""
-
-
-@pytest.mark.parametrize(
-    ("active", "app_servers", "done"),
-    [
-        ("3", ["django@a.service"], ["stop --no-block old", "stop old", "stop django@a.service", "restart new"]),
-        ("3", [], ["stop --no-block old", "restart new"]),
-        ("0", ["django@a.service"], ["disable --quiet --now old", "stop old", "stop django@a.service", "reload new"]),
-    ],
-)
-def test_app_servers_of_another_protocol_end_before_the_new_web_server_reaches_them(
-    tmp_path, active, app_servers, done
-):
-    """What they would take for a request that never ends would keep them for half a minute."""
-    for name, text in {"systemctl": SYSTEMCTL, "ss": "#!/bin/sh\n"}.items():
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o755)
-    subprocess.run(
-        ["sh", str(ROOT / "roles/web/files/change_over.sh"), "old", "new", "80", *app_servers],
-        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "ACTIVE": active},
-        check=True,
-    )
-    said = (tmp_path / "systemctl.log").read_text().splitlines()
-    assert said[:3] == ["daemon-reload", "enable --quiet new", "is-active --quiet new"]
-    assert said[3 : 3 + len(done)] == done
-
-
-@pytest.mark.parametrize(
-    ("provider", "serving", "stopped"),
-    [
-        ("lighttpd_uwsgi", "nginx_gunicorn", True),
-        ("nginx_granian", "lighttpd_uwsgi", True),
-        # Apache's processes end with Apache, and listen at sockets of their own.
-        ("lighttpd_uwsgi", "apache_mod_wsgi", False),
-        ("apache_mod_wsgi", "nginx_gunicorn", False),
-    ],
-)
-def test_which_app_servers_the_new_web_server_must_not_reach(provider, serving, stopped):
-    variables = {
-        **variables_of("web"),
-        "web_provider": provider,
-        "__web_serving": serving,
-        "web_sites": [{"name": "shop"}, {"name": "blog"}],
-        "web_port": 80,
-        "__web_change_over": "",
-    }
-    (task, _reload) = yaml.safe_load((ROOT / "roles/web/tasks/change_over.yml").read_text())
-    argv = trust_as_template(task["ansible.builtin.command"]["argv"])
-    said = Templar(DataLoader(), variables).template(argv)
-    assert said[6] == "80"
-    assert said[7:] == (["django@shop.service", "django@blog.service"] if stopped else [])
