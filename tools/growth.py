@@ -1,7 +1,8 @@
 """Draw what the scenario growth has seen: growth.py, after `make scenario SCENARIO=growth`; `make grow` does both.
 
 Reads build/growth/walk.json, which the scenario writes: C(steps), each with C(from), C(to) (figures), C(start), C(end) (time of day, seconds), C(hosts)
-(host → tiers afterwards) and what was counted then; C(events), each with time of day, kind, status, milliseconds; C(failures), each with C(when).
+(host → tiers afterwards, or C(retired)), C(words) if it is no way from figure to figure, and what was counted then; C(events), each with time of
+day, kind, status, milliseconds; C(failures), each with C(when).
 Writes growth.json (a list C(steps) of figures), growth.html and growth.png beside it.
 """
 
@@ -30,6 +31,7 @@ COLOURS = {
     "media": "#2b6f2f",
     "memcached": "#a84f00",
     "database": "#7038a8",
+    "retired": "#8c959f",
 }
 INK, MUTED, LINE, SHADE, FAULT = "#1f2328", "#59636e", "#8c959f", "#f6f8fa", "#c62828"
 COUNTED = ("rows_acknowledged", "rows_found", "uploads_acknowledged", "uploads_found", "sessions_lost")
@@ -52,6 +54,7 @@ def summary(walk: dict[str, Any]) -> list[dict[str, Any]]:
             {
                 "from": step["from"],
                 "to": step["to"],
+                "words": step.get("words", ""),
                 "killed": bool(step.get("killed")),
                 "seconds": round(step["end"] - step["start"], 1),
                 "requests": len(events),
@@ -92,9 +95,12 @@ def seconds(walk: dict[str, Any]) -> list[tuple[float, int, float, float, int]]:
     ]
 
 
-def title(step: dict[str, Any]) -> str:
-    """Return a step in a few words."""
+def title(step: dict[str, Any], narrow: bool = False) -> str:
+    """Return a step in a few words, on more lines where it is narrow."""
     way = f"{step['from']} → {step['to']}" if step["from"] != step["to"] else f"{step['to']} again"
+    way = step.get("words") or way
+    if narrow:
+        way = way.replace("→ ", "→\n").replace(" again", "\nagain")
     return f"{way}\ncut off" if step.get("killed") else way
 
 
@@ -148,7 +154,7 @@ def draw(walk: dict[str, Any], steps: list[dict[str, Any]]) -> Any:
         if right < 0 or (right - left < when[-1] * 0.04 and not step.get("killed")):
             continue
         rate.text(
-            (left + right) / 2, 1.02, title(step), transform=rate.get_xaxis_transform(), ha="center", va="bottom",
+            (left + right) / 2, 1.02, title(step, right - left < when[-1] * 0.09), transform=rate.get_xaxis_transform(), ha="center", va="bottom",
             fontsize=9, fontweight="bold",
         )  # fmt: skip
     picture(hosts, walk, begin, when[-1] + 1)

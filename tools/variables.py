@@ -31,6 +31,8 @@ Set a variable where Ansible looks for variables anyway: `group_vars/all.yml`, `
 | `ntier_sites` | list of dict | required | The sites to serve. Every key: [A site](../README.md#a-site). |
 | `ntier_address` | text, of a host | `ansible_host`, else the host's name | Address at which the other hosts reach this one. \
 Firewall, NFS and PostgreSQL let a host in by it, so it has to be the one that its connections come from. |
+| `ntier_dns_leads_to` | list of hosts | where visitors came until now | The hosts that the names of the sites lead to. \
+Set it when that changes: [The address that visitors come to](../README.md#the-address-that-visitors-come-to). |
 | `ntier_memory_mb` | int, of a host | what the host reports | Memory to share out, in MB. A container sees the memory of the \
 whole machine, so say it there. |
 | `ntier_cores` | int, of a host | what the host reports | Processors to count with; they decide the number of workers. |

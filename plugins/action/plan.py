@@ -64,6 +64,19 @@ def check_moved(moves: t.Mapping[str, t.Mapping[str, t.Any]], faults: Faults) ->
             )
 
 
+def check_one_at_a_time(
+    moves: t.Mapping[str, t.Mapping[str, t.Any]], doors: t.Mapping[str, t.Any], faults: Faults
+) -> None:
+    """Note in *faults* uploads that move while visitors come elsewhere than they shall: both change who asks for the files."""
+    old = [*doors["passing"], *doors["staying"]]
+    if moves["media"] and old:
+        faults.add(
+            "group media",
+            f"moves from {moves['media']['from']} to {moves['media']['to']} while visitors come to {listed(old)}",
+            f"Do one after the other: leave the uploads where they are until DNS leads to {listed(doors['to'])}",
+        )
+
+
 class ActionModule(ActionBase):
     """Raise when a host can't serve what it shall; otherwise show the plan."""
 
@@ -90,6 +103,7 @@ class ActionModule(ActionBase):
         media: dict[str, t.Any] = {}
         moves: dict[str, dict[str, t.Any]] = {"database": {}, "media": {}}
         leaving: dict[str, list[str]] = {}
+        doors: dict[str, t.Any] = {}
         asked = []
         for host in cluster["hosts"]:
             own = variables["hostvars"][host]
@@ -121,18 +135,26 @@ class ActionModule(ActionBase):
             found = databases if may_move or databases else None
             files = media if self._task.args.get("media", False) else None
             moves = asis.check(cluster, self._cluster_id(variables), records, faults, found, files)
-            leaving = asis.check_leaving(cluster, records, faults)
+            doors = asis.doors(cluster, records, self._said(variables), faults)
+            check_one_at_a_time(moves, doors, faults)
+            leaving = asis.leaving(cluster, records, doors["staying"])
         if not may_move:
             check_moved(moves, faults)
         if faults:
             raise AnsibleActionFail(
                 str(InventoryError(faults.sentences, "The hosts can't serve what the inventory says"))
             )
-        lines = plan.render(cluster, sizes, moves["database"], moves["media"], leaving)
-        result.update(changed=False, plan=lines, move=moves["database"], media_move=moves["media"], leaving=leaving)
+        lines = plan.render(cluster, sizes, moves["database"], moves["media"], leaving, doors)
+        result.update(changed=False, plan=lines, move=moves["database"], media_move=moves["media"])
+        result.update(leaving=leaving, doors=doors)
         if self._task.args.get("show", True):
             display.display("\n" + "\n".join(result["plan"]) + "\n")
         return result
+
+    def _said(self, variables: dict[str, t.Any]) -> list[str]:
+        """Return the hosts that DNS leads to, as the user says; none when nothing is said."""
+        said = self._templar.template(variables[asis.SAYING]) if asis.SAYING in variables else []
+        return [str(host) for host in said]
 
     def _cluster_id(self, variables: dict[str, t.Any]) -> str:
         """Return the id of the inventory's cluster, empty when none has been made; makes none."""

@@ -65,4 +65,10 @@ leaving:
   description: What hosts serve and shall not any more, host → tiers.
   type: dict
   returned: success
+doors:
+  description:
+    - Where visitors come to, C(at), and where they shall, C(to); who of the first pass visitors on, C(passing), and whether they do already, C(begun);
+      which balancers stay in service meanwhile, C(staying). Empty on a new cluster.
+  type: dict
+  returned: success
 """

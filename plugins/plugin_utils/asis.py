@@ -18,19 +18,99 @@ RECORD = "/etc/ansible/facts.d/ntier.fact"
 KEEPERS = {"database": "the sites' rows", "media": "the sites' uploads"}
 
 
-def record(topology: t.Mapping[str, t.Any], cluster: str, host: str) -> dict[str, t.Any]:
+def record(
+    topology: t.Mapping[str, t.Any], cluster: str, host: str, doors: t.Mapping[str, t.Any] | None = None
+) -> dict[str, t.Any]:
     """Return what a host is to remember.
 
     :arg topology: the value of C(topology.build).
     :arg cluster: the cluster's id.
-    :return: C(cluster), C(figure), C(serves) (tiers), C(members) (tier → names of all its hosts).
+    :arg doors: where visitors come to, the value of L(doors).
+    :return: C(cluster), C(figure), C(serves) (tiers), C(members) (tier → names of all its hosts), C(doors) (names of the hosts that visitors come to).
     """
+    doors = doors or {"at": entrances(topology), "staying": []}
+    hosts = {tier: list(entry["hosts"]) for tier, entry in topology["tiers"].items()}
+    # A balancer that stays in service until visitors come elsewhere.
+    hosts["load_balancer"] += doors["staying"]
     return {
         "cluster": cluster,
         "figure": topology["figure"],
-        "serves": topology["hosts"].get(host, {}).get("tiers", []),
-        "members": {tier: entry["hosts"] for tier, entry in topology["tiers"].items() if entry["hosts"]},
+        "serves": [tier for tier, names in hosts.items() if host in names],
+        "members": {tier: names for tier, names in hosts.items() if names},
+        "doors": doors["at"],
     }
+
+
+def entrances(topology: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the hosts that visitors shall come to: the outermost tier's."""
+    return list(topology["tiers"]["load_balancer"]["hosts"] or topology["tiers"]["web"]["hosts"])
+
+
+#: Says where visitors come to by now; nobody but the user knows it.
+SAYING = "ntier_dns_leads_to"
+
+
+def doors(
+    topology: t.Mapping[str, t.Any],
+    records: t.Mapping[str, t.Mapping[str, t.Any]],
+    said: t.Sequence[str],
+    faults: Faults,
+) -> dict[str, t.Any]:
+    """Return where visitors come to, beside where they shall; note in *faults* hosts at which nobody would answer them.
+
+    DNS follows nobody at once. A host that visitors come to goes on answering until the user says that they come elsewhere.
+
+    :arg records: host → the record that it keeps, of hosts of this cluster.
+    :arg said: the value of C(ntier_dns_leads_to).
+    :return: C(at), the hosts that visitors come to; C(to), those that they shall come to; C(passing), web hosts among the first that pass visitors on
+        to the balancers among the second; C(begun), whether they do already; C(staying), balancers that stay in service meanwhile.
+    """
+    new = entrances(topology)
+    members = [found.get("members", {}) for found in records.values()]
+    balancers = {host for entry in members for host in entry.get("load_balancer", [])}
+    kept = list(
+        dict.fromkeys(
+            host
+            for found, entry in zip(records.values(), members, strict=True)
+            for host in found.get("doors") or entry.get("load_balancer") or entry.get("web") or []
+        )
+    )
+    at = list(said) or kept or new
+    result: dict[str, t.Any] = {"at": at, "to": new, "passing": [], "begun": False, "staying": []}
+    for host in at:
+        strange = host not in [*kept, *new]
+        if host in new:
+            continue
+        gone = host not in topology["hosts"]
+        until = f"until DNS leads to {listed(new)}; then say {SAYING}: [{', '.join(new)}]"
+        if strange:
+            faults.add(
+                f"variable {SAYING}",
+                f"names {host}, and no visitor came there or shall come there",
+                f"Name {listed(dict.fromkeys([*kept, *new]))}, where they come to by now",
+            )
+        elif host in balancers and host in topology["retired"]:
+            result["staying"].append(host)
+        elif host in balancers:
+            what = "is not in the inventory any more" if gone else "leaves the group load_balancer"
+            faults.add(
+                f"host {host}",
+                f"{what}, and visitors come to its address, where nobody would answer",
+                f"Put it into the group retired, where it stays in service {until}",
+            )
+        elif host in topology["tiers"]["web"]["hosts"]:
+            result["passing"].append(host)
+        else:
+            what = "is not in the inventory any more" if gone else "leaves the group web"
+            behind = f"Keep it in the group web {until}"
+            alone = f"Put it back into the group web; behind a balancer it may go. If DNS leads to {listed(new)} already, say {SAYING}: [{', '.join(new)}]"
+            faults.add(
+                f"host {host}",
+                f"{what}, and visitors come to its address, where nobody would answer",
+                behind if topology["tiers"]["load_balancer"]["hosts"] else alone,
+            )
+    result["begun"] = bool(result["passing"]) and not balancers.isdisjoint(new)
+    return result
 
 
 #: The answers of hosts none of which has answered.
@@ -46,36 +126,22 @@ def needed(size: int) -> int:
     return size + size // 10 + (512 << 20)
 
 
-def leaving(topology: t.Mapping[str, t.Any], records: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, list[str]]:
+def leaving(
+    topology: t.Mapping[str, t.Any],
+    records: t.Mapping[str, t.Mapping[str, t.Any]],
+    staying: t.Sequence[str] = (),
+) -> dict[str, list[str]]:
     """Return what hosts serve and shall not any more: host → tiers, those of hosts that are in the inventory.
 
     :arg records: host → the record that it keeps, of hosts of this cluster.
+    :arg staying: balancers that stay in service, see L(doors).
     """
     found = {}
     for host, kept in records.items():
-        tiers = topology["hosts"].get(host, {}).get("tiers", [])
+        tiers = [*topology["hosts"].get(host, {}).get("tiers", []), *(["load_balancer"] if host in staying else [])]
         left = [tier for tier in kept.get("serves", []) if tier not in tiers]
         if left and host in topology["hosts"]:
             found[host] = left
-    return found
-
-
-def check_leaving(
-    topology: t.Mapping[str, t.Any], records: t.Mapping[str, t.Mapping[str, t.Any]], faults: Faults
-) -> dict[str, list[str]]:
-    """Note in *faults* hosts that visitors would miss; return what L(leaving) does."""
-    found = leaving(topology, records)
-    balanced = any(kept.get("members", {}).get("load_balancer") for kept in records.values())
-    for host, tiers in found.items():
-        # Behind a balancer that stays, nobody but the balancer asks a web host.
-        hidden = balanced and bool(topology["tiers"]["load_balancer"]["hosts"])
-        doors = [tier for tier in tiers if tier == "load_balancer" or (tier == "web" and not hidden)]
-        if doors:
-            faults.add(
-                f"host {host}",
-                f"leaves the group {doors[0]}, and visitors come to its address, where nobody would answer",
-                f"Put it back into the group {doors[0]}: this version does not pass visitors on to another address yet",
-            )
     return found
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-from . import wiring
+from . import asis, wiring
 from .faults import listed
 from .topology import NFS_PORT
 
@@ -30,6 +30,7 @@ def render(
     move: t.Mapping[str, t.Any] | None = None,
     media_move: t.Mapping[str, t.Any] | None = None,
     leaving: t.Mapping[str, t.Sequence[str]] | None = None,
+    doors: t.Mapping[str, t.Any] | None = None,
 ) -> list[str]:
     """Return the plan as lines of at most about 100 columns.
 
@@ -37,6 +38,7 @@ def render(
     :arg sizes: host → the value of C(sizing.size_host), for the hosts whose memory is known.
     :arg move: how the database moves, the value of C(asis.database_move); C(media_move), how the media do, of C(asis.media_move).
     :arg leaving: what hosts serve and shall not any more, the value of C(asis.leaving).
+    :arg doors: where visitors come to, the value of C(asis.doors).
     """
     sizes = sizes or {}
     lines = [f"Figure {topology['figure']}: {topology['figure_title']}", ""]
@@ -46,6 +48,7 @@ def render(
         lines += ["Moves", *table(rows), ""]
     if leaving:
         lines += ["Switched off", *table([[host, listed(tiers)] for host, tiers in leaving.items()]), ""]
+    lines += _doors(topology, doors) if doors else []
     lines += _tiers(topology)
     lines += ["", "Sites"]
     lines += table([row for site in topology["sites"] for row in _site(site)])
@@ -98,6 +101,26 @@ def _media_move(move: t.Mapping[str, t.Any]) -> list[str]:
         return ["media", way, "moved", "some seconds", "what is left is cleaning up"]
     size = f"{_amount(move['bytes'])} in {move['files']} files"
     return ["media", way, size, f"some {move['seconds']} s", "sites wait less than 2 s"]
+
+
+def _doors(topology: t.Mapping[str, t.Any], doors: t.Mapping[str, t.Any]) -> list[str]:
+    """Return who answers visitors until DNS leads them where they shall come to."""
+    old = [*doors["passing"], *doors["staying"]]
+    if not old:
+        return []
+    new = listed(doors["to"])
+    does = f"passes them on to {new}" if doors["passing"] else "stays in service"
+    return [
+        "Visitors",
+        f"  come to {listed(old)}, which {does}.",
+        f"  When DNS leads to {new}, write {asis.SAYING}: [{', '.join(doors['to'])}], and run site again.",
+        *(
+            []
+            if topology["tiers"]["load_balancer"]["hosts"]
+            else [f"  With {listed(old)} TLS goes: from then on they come by http alone."]
+        ),
+        "",
+    ]
 
 
 def _site(site: t.Mapping[str, t.Any]) -> list[list[str]]:

@@ -90,6 +90,7 @@ def build(
         - C(hosts): host → C(address), C(tiers); those that shall leave have no tiers
         - C(retired): names of hosts that shall leave
         - C(endpoints): tier → C(host), C(address), C(port) for each of its hosts
+        - C(ports): tier → its TCP port, see C(PORTS)
         - C(flows): who talks to whom: C(from), C(to) (tiers), C(port), C(sources), C(targets) (host names). Visitors are
           C(everybody), without sources. A host does not need the network to talk to itself.
         - C(uploads): C(server), the host that keeps the files for others, or None; C(clients), the hosts that mount them
@@ -131,6 +132,7 @@ def build(
         "endpoints": {
             tier: [_endpoint(name, tier, members, addresses, numbers) for name in members[tier]] for tier in TIERS
         },
+        "ports": numbers,
         "flows": _flows(members, numbers, normal_sites),
         "uploads": _uploads(members),
         "sites": normal_sites,

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import types
 import typing as t
 from urllib.parse import quote
 
@@ -27,6 +28,7 @@ def wire(
     move: t.Mapping[str, t.Any] | None = None,
     media_move: t.Mapping[str, t.Any] | None = None,
     leaving: t.Mapping[str, t.Sequence[str]] | None = None,
+    doors: t.Mapping[str, t.Any] | None = None,
 ) -> dict[str, t.Any]:
     """Return the arguments of the roles on one host.
 
@@ -40,20 +42,22 @@ def wire(
     :arg move: how the database moves, the value of C(asis.database_move); while it does, more hosts have to reach each other.
     :arg media_move: how the media move, the value of C(asis.media_move).
     :arg leaving: what hosts serve until the run's end and not any more then, the value of C(asis.leaving); until then they are let in as before.
+    :arg doors: where visitors come to, the value of C(asis.doors); they are let in there, too.
     :return: see C(playbooks/group_vars/all.yml), which names each entry.
     """
     size, cluster, leaving = size or {}, cluster or {}, leaving or {}
+    doors = doors or NOWHERE_ELSE
     sites = topology["sites"]
     database = topology["endpoints"]["database"][0]
     return {
         "fixed_ids": host in [topology["uploads"]["server"], *topology["uploads"]["clients"]],
         "users": [{"name": site["name"], "uid": site["uid"]} for site in sites],
-        "firewall_rules": firewall_rules(topology, host, leaving),
+        "firewall_rules": firewall_rules(topology, host, leaving, doors),
         "move_rules": move_rules(topology, host, move) if move else [],
         "media_move_rules": media_move_rules(topology, host, media_move) if media_move else [],
         "media_moving": _media_move(topology, media_move) if media_move else {},
         "handover": _handover(topology, move) if move else {},
-        "record": asis.record(topology, cluster.get("id", ""), host),
+        "record": asis.record(topology, cluster.get("id", ""), host, doors if doors["at"] else None),
         "authority": {"certificate": cluster["authority_certificate"], "key": cluster["authority_key"]}
         if cluster
         else {},
@@ -75,17 +79,42 @@ def wire(
         ]
         or ["127.0.0.1"],
         "memcached_memory_mb": size.get("memcached", {}).get("memory_mb", 64),
-        **_media(topology, host, leaving),
+        **_media(topology, host, leaving, doors),
         **_media_clients(topology, host, media_move),
         "release_leader": topology["tiers"]["web"]["leader"],
-        "release_balancers": topology["tiers"]["load_balancer"]["hosts"],
+        "release_balancers": [*topology["tiers"]["load_balancer"]["hosts"], *doors["staying"]],
         "release_sites": [
-            _release_site(site, secrets[site["name"]], topology, source_directory, pooler or POOLER) for site in sites
+            _release_site(
+                site, secrets[site["name"]], topology, source_directory, pooler or POOLER, _https(topology, doors)
+            )
+            for site in sites
         ],
-        **_web(topology, host, size.get("web", {})),
+        **_web(topology, host, size.get("web", {}), doors),
+        "relay_servers": topology["endpoints"]["load_balancer"] if host in relays(topology, doors) else [],
         "worker_sites": processes.sites_on(topology, host),
-        **_load_balancer(topology, host, size, source_directory),
+        **_load_balancer(topology, host, size, source_directory, doors),
     }
+
+
+#: Where visitors come to while nothing else is known: where they shall.
+NOWHERE_ELSE: t.Mapping[str, t.Any] = types.MappingProxyType({"at": [], "passing": [], "begun": False, "staying": []})
+
+
+def _https(topology: t.Mapping[str, t.Any], doors: t.Mapping[str, t.Any]) -> bool:
+    """Return whether visitors come by https alone: not as long as some come to a web host, or shall."""
+    return bool(topology["tiers"]["load_balancer"]["hosts"]) and not doors["passing"]
+
+
+def relays(topology: t.Mapping[str, t.Any], doors: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the hosts that hand connections of https to the balancers: those that visitors come to for pages, and for files of a C(media_domain)."""
+    files = [name for name in topology["tiers"]["media"]["hosts"] if name not in topology["tiers"]["web"]["hosts"]]
+    asked = doors["passing"] and any(site["media_domain"] for site in topology["sites"])
+    return [*doors["passing"], *(files if asked else [])]
+
+
+def _at(topology: t.Mapping[str, t.Any], hosts: t.Iterable[str]) -> list[str]:
+    """Return the addresses of hosts."""
+    return [topology["hosts"][name]["address"] for name in hosts]
 
 
 def still(leaving: t.Mapping[str, t.Sequence[str]], tier: str) -> list[str]:
@@ -94,14 +123,22 @@ def still(leaving: t.Mapping[str, t.Sequence[str]], tier: str) -> list[str]:
 
 
 def firewall_rules(
-    topology: t.Mapping[str, t.Any], host: str, leaving: t.Mapping[str, t.Sequence[str]] | None = None
+    topology: t.Mapping[str, t.Any],
+    host: str,
+    leaving: t.Mapping[str, t.Sequence[str]] | None = None,
+    doors: t.Mapping[str, t.Any] | None = None,
 ) -> list[dict[str, t.Any]]:
     """Return what the firewall of *host* lets in: C(port), C(protocol), C(sources) (addresses; none for everybody)."""
     allowed: dict[int, list[str] | None] = {}
+    doors = doors or NOWHERE_ELSE
+    ports = topology["ports"]
+    # Who asks for pages and files beside those who shall, as long as visitors come to them.
+    asking = {"web": doors["staying"], "media": [*doors["passing"], *doors["staying"]]}
     for flow in topology["flows"]:
         if host not in [*flow["targets"], *still(leaving or {}, flow["to"])]:
             continue
         names = [*flow["sources"], *(still(leaving or {}, flow["from"]) if flow["sources"] else [])]
+        names += asking.get(flow["to"], []) if flow["sources"] and flow["port"] != NFS_PORT else []
         sources = [topology["hosts"][name]["address"] for name in names if name != host]
         if not flow["sources"]:
             allowed[flow["port"]] = None
@@ -109,6 +146,10 @@ def firewall_rules(
             known = allowed.setdefault(flow["port"], [])
             if known is not None:
                 known.extend(address for address in sources if address not in known)
+    if host in relays(topology, doors):
+        allowed.update({ports["web" if host in doors["passing"] else "media"]: None, ports["load_balancer"]: None})
+    if host in doors["staying"]:
+        allowed.update({ports["redirect"]: None, ports["load_balancer"]: None})
     # The last host beside the media host that uses the uploads: without it nobody would mount them.
     clients = [name for name in still(leaving or {}, "web") if name != host]
     if clients and not topology["uploads"]["clients"] and host == topology["tiers"]["media"]["leader"]:
@@ -244,7 +285,10 @@ def _database(
 
 
 def _media(
-    topology: t.Mapping[str, t.Any], host: str, leaving: t.Mapping[str, t.Sequence[str]] | None = None
+    topology: t.Mapping[str, t.Any],
+    host: str,
+    leaving: t.Mapping[str, t.Sequence[str]] | None = None,
+    doors: t.Mapping[str, t.Any] = NOWHERE_ELSE,
 ) -> dict[str, t.Any]:
     uploads = topology["uploads"]
     own = topology["tiers"]["media"]["hosts"]
@@ -267,7 +311,10 @@ def _media(
         "media_virtual_hosts": virtual_hosts if host in own else [],
         "media_serves": not _media_by_web(topology, host),
         "media_default_server": host in own and host not in topology["tiers"]["web"]["hosts"],
-        "media_trusted_proxies": _addresses(topology, "load_balancer") or _addresses(topology, "web"),
+        "media_trusted_proxies": [
+            *(_addresses(topology, "load_balancer") or _addresses(topology, "web")),
+            *_at(topology, [*doors["passing"], *doors["staying"]]),
+        ],
         "media_server": topology["hosts"][uploads["server"]]["address"] if host in uploads["clients"] else "",
     }
 
@@ -278,11 +325,15 @@ def _media_by_web(topology: t.Mapping[str, t.Any], host: str) -> bool:
     return both and web_server(topology) != "nginx"
 
 
-def _web(topology: t.Mapping[str, t.Any], host: str, size: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def _web(
+    topology: t.Mapping[str, t.Any], host: str, size: t.Mapping[str, t.Any], doors: t.Mapping[str, t.Any]
+) -> dict[str, t.Any]:
     balancers = _addresses(topology, "load_balancer")
     by_web = _media_by_web(topology, host)
+    passing = host in doors["passing"]
     # A balancer asks the media hosts itself.
-    apart = "none" if balancers else "remote"
+    apart = "none" if balancers and not passing else "remote"
+    redirect = "all" if doors["begun"] else "certificates"
     files = "local" if host in topology["tiers"]["media"]["hosts"] else apart
     keys = ("name", "prefix", "upload_limit_mb", "timeout_seconds", "anonymous_cache_seconds")
     return {
@@ -300,12 +351,18 @@ def _web(topology: t.Mapping[str, t.Any], host: str, size: t.Mapping[str, t.Any]
         "web_virtual_hosts": topology["virtual_hosts"],
         "web_media_virtual_hosts": _media(topology, host)["media_virtual_hosts"] if by_web else [],
         "web_media_servers": topology["endpoints"]["media"] if files == "remote" else [],
-        "trusted_proxies": balancers,
+        "web_https_redirect": redirect if passing else "none",
+        "web_https_port": topology["ports"]["load_balancer"],
+        "trusted_proxies": [*balancers, *_at(topology, doors["staying"])],
     }
 
 
 def _load_balancer(
-    topology: t.Mapping[str, t.Any], host: str, size: t.Mapping[str, t.Any], directory: str
+    topology: t.Mapping[str, t.Any],
+    host: str,
+    size: t.Mapping[str, t.Any],
+    directory: str,
+    doors: t.Mapping[str, t.Any],
 ) -> dict[str, t.Any]:
     keys = ("name", "domains", "prefix", "media_domain", "timeout_seconds", "upload_limit_mb")
     return {
@@ -321,6 +378,7 @@ def _load_balancer(
         ],
         "load_balancer_web": topology["endpoints"]["web"],
         "load_balancer_media": topology["endpoints"]["media"],
+        "load_balancer_relays": _at(topology, relays(topology, doors)),
         "load_balancer_address": topology["hosts"][host]["address"],
         "load_balancer_size": {"memory_mb": size["shares_mb"]["load_balancer"]}
         if "load_balancer" in size.get("shares_mb", {})
@@ -334,13 +392,14 @@ def _release_site(
     topology: t.Mapping[str, t.Any],
     source_directory: str,
     pooler: t.Mapping[str, t.Any],
+    https: bool,
 ) -> dict[str, t.Any]:
     source = dict(site["source"])
     if source["kind"] == "path":
         source["location"] = resolve_path(source["location"], source_directory)
     if source.get("key_file"):
         source["key_file"] = resolve_path(source["key_file"], source_directory)
-    runtime = _runtime(site, secrets, topology, pooler)
+    runtime = _runtime(site, secrets, topology, pooler, https)
     root, own = _own_place(site, topology)
     return {
         "name": site["name"],
@@ -406,6 +465,7 @@ def _runtime(
     secrets: t.Mapping[str, str],
     topology: t.Mapping[str, t.Any],
     pooler: t.Mapping[str, t.Any],
+    https: bool,
 ) -> dict[str, t.Any]:
     """Return what the settings overlay (roles/release/files/overlay/ntier_settings.py) and gunicorn read of a site.
 
@@ -433,7 +493,7 @@ def _runtime(
         "hashed_static": site["hashed_static"],
         "page_cache_seconds": site["page_cache_seconds"],
         "timeout_seconds": site["timeout_seconds"],
-        "https": bool(topology["tiers"]["load_balancer"]["hosts"]),
+        "https": https,
     }
 
 

@@ -117,6 +117,8 @@ def secrets_of(cluster):
     }
 
 
-def wired(cluster, host="box1", size=None, pooler=None, leaving=None):
+def wired(cluster, host="box1", size=None, pooler=None, leaving=None, doors=None):
     """Return the roles' arguments on one host."""
-    return wiring.wire(cluster, secrets_of(cluster), host, size, "/inventory", pooler, OWN, leaving=leaving)
+    return wiring.wire(
+        cluster, secrets_of(cluster), host, size, "/inventory", pooler, OWN, leaving=leaving, doors=doors
+    )

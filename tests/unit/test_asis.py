@@ -23,6 +23,7 @@ from clusters import (
     wired,
 )
 
+from ansible_collections.ntier.django.plugins.action.plan import check_one_at_a_time
 from ansible_collections.ntier.django.plugins.module_utils import databases, media
 from ansible_collections.ntier.django.plugins.plugin_utils import asis, plan, wiring
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults
@@ -51,6 +52,7 @@ def test_a_host_remembers_its_cluster_what_it_serves_and_all_members():
         "figure": "20-2",
         "serves": ["database"],
         "members": {"web": ["box1"], "media": ["box1"], "memcached": ["box1"], "database": ["db1"]},
+        "doors": ["box1"],
     }
 
 
@@ -186,11 +188,12 @@ def test_everything_that_would_be_left_behind_is_listed():
 # --- what hosts serve no more -------------------------------------------------------------------------------------
 
 
-def left(before, after, **retired):
+def left(before, after, said=(), records=None, **retired):
     """Return what hosts leave when the groups change, and what is said against it."""
     faults = Faults()
-    found = asis.check_leaving(build(inventory(after, **retired)), records_of(build(before)), faults)
-    return found, faults.sentences
+    cluster, records = build(inventory(after, **retired)), records or records_of(build(before))
+    found = asis.doors(cluster, records, said, faults)
+    return asis.leaving(cluster, records, found["staying"]), faults.sentences
 
 
 def without(host, groups=None):
@@ -217,27 +220,204 @@ def test_a_host_that_was_deleted_leaves_nothing_to_do():
     assert left(FIGURE_4, without("web2")) == ({}, [])
 
 
+# --- where visitors come to ---------------------------------------------------------------------------------------
+
+GROWN = {**FIGURE_4, "web": ["box1", "web2"]}
+AWAY = "and visitors come to its address, where nobody would answer."
+
+
+def doors(before, after, said=(), records=None, **retired):
+    """Return where visitors come to when the groups change."""
+    faults = Faults()
+    found = asis.doors(build(inventory(after, **retired)), records or records_of(build(before)), said, faults)
+    assert not faults, faults.sentences
+    return found
+
+
+def passing(**more):
+    return {"at": ["box1"], "to": ["lb1"], "passing": ["box1"], "begun": False, "staying": [], **more}
+
+
+def staying(**more):
+    return {"at": ["lb1"], "to": ["box1"], "passing": [], "begun": False, "staying": ["lb1"], **more}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_visitors_come_where_they_came_and_shall_come(name):
+    cluster = shipped(name)
+    for records in ({}, records_of(cluster)):
+        found = asis.doors(cluster, records, [], Faults())
+        assert found["at"] == found["to"] == asis.entrances(cluster)
+        assert not (found["passing"] or found["begun"] or found["staying"])
+
+
+def test_a_web_host_passes_visitors_on_until_dns_leads_to_the_balancer():
+    first = doors(FIGURE_3, GROWN)
+    assert first == passing()
+    grown = build(GROWN)
+    kept = {host: asis.record(grown, ID, host, first) for host in grown["hosts"]}
+    assert kept["lb1"]["doors"] == ["box1"]
+    again = doors(GROWN, GROWN, records=kept)
+    assert again == passing(begun=True)
+    there = doors(GROWN, GROWN, ["lb1"], records=kept)
+    assert there == passing(at=["lb1"], passing=[])
+    kept = {host: asis.record(grown, ID, host, there) for host in grown["hosts"]}
+    assert doors(GROWN, GROWN, records=kept) == there
+
+
+def test_what_older_versions_remember_says_where_visitors_come_to():
+    for before, at in ((FIGURE_3, ["box1"]), (FIGURE_4, ["lb1"])):
+        records = records_of(build(before))
+        for found in records.values():
+            del found["doors"]
+        assert doors(before, before, records=records)["at"] == at
+
+
+def test_a_balancer_stays_in_service_until_dns_leads_elsewhere():
+    gone = {"retired": ["lb1", "web2"]}
+    first = doors(GROWN, FIGURE_3, **gone)
+    assert first == staying()
+    cluster = build(inventory(FIGURE_3, **gone))
+    kept = {host: asis.record(cluster, ID, host, first) for host in cluster["hosts"]}
+    assert kept["lb1"]["serves"] == ["load_balancer"] == list(kept["lb1"]["members"])[:1]
+    assert left(GROWN, FIGURE_3, records=kept, **gone) == ({}, [])
+    assert doors(GROWN, FIGURE_3, records=kept, **gone) == first
+    assert left(GROWN, FIGURE_3, ["box1"], records=kept, **gone) == ({"lb1": ["load_balancer"]}, [])
+    assert left(GROWN, FIGURE_3, **gone) == ({"web2": ["web"]}, [])
+
+
 @pytest.mark.parametrize(
-    ("before", "after", "fault"),
+    ("before", "after", "retired", "said", "fault"),
     [
         (
             FIGURE_4,
             {**FIGURE_4, "load_balancer": ["lb2"]},
-            "host lb1: leaves the group load_balancer, and visitors come to its address, where nobody would answer."
-            " Put it back into the group load_balancer: this version does not pass visitors on to another address yet.",
+            [],
+            [],
+            f"host lb1: is not in the inventory any more, {AWAY} Put it into the group retired, where it stays in service until DNS leads to lb2;"
+            " then say ntier_dns_leads_to: [lb2].",
+        ),
+        (
+            FIGURE_4,
+            {**FIGURE_4, "load_balancer": ["lb2"], "memcached": ["lb1"]},
+            [],
+            [],
+            f"host lb1: leaves the group load_balancer, {AWAY} Put it into the group retired, where it stays in service until DNS leads to lb2;"
+            " then say ntier_dns_leads_to: [lb2].",
+        ),
+        (
+            FIGURE_3,
+            FIGURE_4,
+            ["box1"],
+            [],
+            f"host box1: leaves the group web, {AWAY} Keep it in the group web until DNS leads to lb1; then say ntier_dns_leads_to: [lb1].",
         ),
         (
             FIGURE_2,
-            {**FIGURE_2, "web": ["lb1"]},
-            "host box1: leaves the group web, and visitors come to its address, where nobody would answer."
-            " Put it back into the group web: this version does not pass visitors on to another address yet.",
+            {**FIGURE_2, "web": ["web9"]},
+            [],
+            [],
+            f"host box1: leaves the group web, {AWAY} Put it back into the group web; behind a balancer it may go."
+            " If DNS leads to web9 already, say ntier_dns_leads_to: [web9].",
+        ),
+        (
+            FIGURE_3,
+            GROWN,
+            [],
+            ["cache1"],
+            "variable ntier_dns_leads_to: names cache1, and no visitor came there or shall come there. Name box1 and lb1, where they come to by now.",
         ),
     ],
 )
-def test_whom_visitors_come_to_stays(before, after, fault):
-    gone = fault.split(":")[0].split()[1]
-    retired = {} if any(gone in hosts for hosts in after.values()) else {"retired": [gone]}
-    assert left(before, after, **retired)[1] == [fault]
+def test_visitors_are_never_left_alone(before, after, retired, said, fault):
+    assert left(before, after, said, **({"retired": retired} if retired else {}))[1] == [fault]
+
+
+def test_a_dead_balancer_is_left_when_dns_leads_elsewhere():
+    assert left(FIGURE_4, {**FIGURE_4, "load_balancer": ["lb2"]}, ["lb2"]) == ({}, [])
+
+
+def test_the_old_web_host_answers_everybody_and_the_balancer_believes_it():
+    cluster = build(GROWN)
+    box1, lb1 = (cluster["hosts"][name]["address"] for name in ("box1", "lb1"))
+    told = {name: wired(cluster, name, doors=passing()) for name in cluster["hosts"]}
+    let_in = {name: {rule["port"]: rule["sources"] for rule in entry["firewall_rules"]} for name, entry in told.items()}
+    assert let_in["box1"] == {80: [], 443: []}
+    assert let_in["web2"] == {80: [lb1]}
+    assert box1 in let_in["media1"][80] and lb1 in let_in["media1"][80]
+    assert let_in["media1"][80] != wired(cluster, "media1")["firewall_rules"]
+    assert box1 in told["media1"]["media_trusted_proxies"]
+    assert [told[name]["web_sites"][0]["files"] for name in ("box1", "web2")] == ["remote", "none"]
+    assert told["box1"]["web_media_servers"] == cluster["endpoints"]["media"]
+    assert told["box1"]["relay_servers"] == [{"host": "lb1", "address": lb1, "port": 443}]
+    assert told["web2"]["relay_servers"] == wired(cluster, "box1")["relay_servers"] == []
+    assert told["lb1"]["load_balancer_relays"] == [box1]
+    assert wired(cluster, "lb1")["load_balancer_relays"] == []
+    assert told["box1"]["web_https_redirect"] == "certificates"
+    assert wired(cluster, "box1", doors=passing(begun=True))["web_https_redirect"] == "all"
+    assert told["web2"]["web_https_redirect"] == wired(cluster, "box1")["web_https_redirect"] == "none"
+
+
+def test_a_media_host_with_a_name_of_its_own_answers_everybody_too():
+    cluster = build(GROWN, sites=[a_site(media_domain="files.example.com")])
+    box1, media1, lb1 = (cluster["hosts"][name]["address"] for name in ("box1", "media1", "lb1"))
+    told = wired(cluster, "media1", doors=passing())
+    let_in = {rule["port"]: rule["sources"] for rule in told["firewall_rules"]}
+    assert (let_in[80], let_in[443]) == ([], [])
+    assert told["relay_servers"] == [{"host": "lb1", "address": lb1, "port": 443}]
+    assert wired(cluster, "lb1", doors=passing())["load_balancer_relays"] == [box1, media1]
+    assert wired(build(GROWN), "media1", doors=passing())["relay_servers"] == []
+    there = passing(at=["lb1"], passing=[])
+    assert wired(cluster, "media1", doors=there)["relay_servers"] == []
+
+
+def test_cookies_are_for_https_alone_when_nobody_comes_by_http():
+    cluster = build(GROWN)
+
+    def https(groups, **more):
+        return wired(groups, "box1", **more)["release_sites"][0]["runtime"]["https"]
+
+    assert https(cluster)
+    assert not https(cluster, doors=passing())
+    assert https(cluster, doors=passing(at=["lb1"], passing=[]))
+    back = build(inventory(FIGURE_3, retired=["lb1", "web2"]))
+    assert not https(back, doors=staying())
+
+
+def test_a_balancer_that_stays_reaches_what_it_asks():
+    cluster = build(inventory(FIGURE_3, retired=["lb1", "web2"]))
+    box1, lb1 = (cluster["hosts"][name]["address"] for name in ("box1", "lb1"))
+    told = {name: wired(cluster, name, doors=staying()) for name in ("box1", "lb1", "media1")}
+    let_in = {name: {rule["port"]: rule["sources"] for rule in entry["firewall_rules"]} for name, entry in told.items()}
+    assert let_in["lb1"] == {80: [], 443: []}
+    assert let_in["box1"] == {80: []}
+    assert let_in["media1"] == {80: [box1, lb1], 2049: [box1]}
+    assert told["media1"]["media_trusted_proxies"] == [box1, lb1]
+    assert told["box1"]["trusted_proxies"] == [lb1]
+    assert told["box1"]["release_balancers"] == ["lb1"]
+    assert told["lb1"]["load_balancer_web"] == cluster["endpoints"]["web"]
+    assert told["lb1"]["record"]["serves"] == ["load_balancer"]
+    assert wired(cluster, "lb1", doors=staying(at=["box1"], staying=[]))["firewall_rules"] == []
+
+
+def test_uploads_and_visitors_move_one_after_the_other():
+    move = {"media": {"from": "box1", "to": "media1"}, "database": {}}
+    for doors_now, said in (
+        (
+            passing(),
+            "while visitors come to box1. Do one after the other: leave the uploads where they are until DNS leads to lb1.",
+        ),
+        (
+            staying(),
+            "while visitors come to lb1. Do one after the other: leave the uploads where they are until DNS leads to box1.",
+        ),
+    ):
+        faults = Faults()
+        check_one_at_a_time(move, doors_now, faults)
+        assert faults.sentences == [f"group media: moves from box1 to media1 {said}"]
+        check_one_at_a_time({"media": {}}, doors_now, faults)
+        check_one_at_a_time(move, {**doors_now, "passing": [], "staying": []}, faults)
+        assert len(faults) == 1
 
 
 def test_a_leaving_host_is_let_in_until_the_end():

@@ -266,3 +266,47 @@ def test_the_log_is_emptied_in_its_place():
     text = render("load_balancer/logrotate.j2")
     assert "/var/log/haproxy-ntier.log {" in text
     assert "copytruncate" in text
+
+
+# --- hosts that pass visitors on ----------------------------------------------------------------------------------
+
+
+def test_who_passes_visitors_on_says_who_they_are_and_nobody_else():
+    expected = "tcp-request connection expect-proxy layer4 if { src 10.0.0.11 }"
+    assert "expect-proxy" not in configuration()
+    text = configuration(load_balancer_relays=["10.0.0.11"])
+    lines = section(text, "frontend https")
+    # Before the visitor's connections are counted.
+    assert lines.index(expected) < next(i for i, line in enumerate(lines) if "track-sc0" in line)
+    assert expected not in section(text, "frontend http")
+
+
+def test_an_acme_server_that_was_sent_on_is_answered():
+    site = BLOG | {"certificate": {"acme": "admin@example.com"}}
+    line = "use_backend acme if { path_beg /.well-known/acme-challenge/ }"
+    lines = section(configuration(site, load_balancer_relays=["10.0.0.11"]), "frontend https")
+    assert lines.index(line) < lines.index("use_backend once unless reads")
+    assert line not in section(configuration(site), "frontend https")
+    assert line not in section(configuration(load_balancer_relays=["10.0.0.11"]), "frontend https")
+
+
+SERVERS = [{"host": "lb1", "address": "10.0.0.1", "port": 443}, {"host": "lb2", "address": "fd00::2", "port": 443}]
+
+
+@of("relay/relay.cfg.j2")
+def test_the_relay_hands_connections_to_the_balancers_and_says_whose_they_are():
+    lines = section(render("relay/relay.cfg.j2", relay_servers=SERVERS[:1]), "listen https")
+    assert lines == ["bind *:443", "bind :::443 v6only", "balance leastconn", "server lb1 10.0.0.1:443 send-proxy-v2"]
+    several = section(
+        render("relay/relay.cfg.j2", relay_servers=SERVERS, relay_port=8443, relay_ipv6=False), "listen https"
+    )
+    assert several[0] == "bind *:8443"
+    assert several[-1].startswith("server lb2 [fd00::2]:443 send-proxy-v2 check check-send-proxy")
+    assert not [line for line in several if "v6only" in line]
+
+
+@of("relay/ntier-relay.service.j2")
+def test_the_relay_lets_connections_end():
+    lines = render("relay/ntier-relay.service.j2").splitlines()
+    assert {"KillMode=mixed", "KillSignal=SIGUSR1", "TimeoutStopSec=75"} <= set(lines)
+    assert "    hard-stop-after 60s" in render("relay/relay.cfg.j2", relay_servers=SERVERS).splitlines()

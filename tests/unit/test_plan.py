@@ -234,3 +234,26 @@ Memory, in MB
   box1: 3 workers of 4 threads for each site
   web2: 3 workers of 4 threads for each site
   db1: shared_buffers 505, 100 connections"""
+
+
+@pytest.mark.parametrize(
+    ("doors", "first", "then"),
+    [
+        (
+            {"at": ["box1"], "to": ["lb1"], "passing": ["box1"], "begun": False, "staying": []},
+            "  come to box1, which passes them on to lb1.",
+            "  When DNS leads to lb1, write ntier_dns_leads_to: [lb1], and run site again.",
+        ),
+        (
+            {"at": ["lb1"], "to": ["box1"], "passing": [], "begun": False, "staying": ["lb1"]},
+            "  come to lb1, which stays in service.",
+            "  When DNS leads to box1, write ntier_dns_leads_to: [box1], and run site again.",
+        ),
+    ],
+)
+def test_the_plan_says_who_answers_visitors_until_dns_leads_elsewhere(doors, first, then):
+    lines = render(build(FIGURE_3 if doors["staying"] else FIGURE_4), doors=doors)
+    start = lines.index("Visitors")
+    end = ["  With lb1 TLS goes: from then on they come by http alone."] if doors["staying"] else []
+    assert lines[start + 1 : lines.index("", start)] == [first, then, *end]
+    assert "Visitors" not in render(build(FIGURE_4), doors={**doors, "at": doors["to"], "passing": [], "staying": []})

@@ -127,7 +127,7 @@ def test_what_startproject_makes_runs_with_what_the_cluster_knows(host, startpro
     assert (found["STATIC_ROOT"], found["MEDIA_ROOT"]) == (str(machine.folder / "static"), "/srv/media/blog/media")
     assert found["STORAGES"]["staticfiles"]["BACKEND"] == "ntier_storage.ReleaseStaticFilesStorage"
     assert found["LOGGING"]["root"] == {"handlers": ["journal"], "level": "INFO"}
-    assert found["CSRF_TRUSTED_ORIGINS"] == ["https://blog.example.com"]
+    assert found["CSRF_TRUSTED_ORIGINS"] == ["https://blog.example.com", "http://blog.example.com"]
     assert "FORCE_SCRIPT_NAME" not in found
 
 
@@ -203,7 +203,13 @@ def test_the_sites_domains_are_allowed_beside_the_projects(host, given, expected
 
 def test_forms_may_come_from_the_sites_domains_over_https_and_from_the_projects_own(host):
     found = host("CSRF_TRUSTED_ORIGINS = ['https://pay.example.org']", site={"domains": ["*.example.com"]}).settings()
-    assert found["CSRF_TRUSTED_ORIGINS"] == ["https://pay.example.org", "https://*.example.com"]
+    both = ["https://pay.example.org", "https://*.example.com", "http://*.example.com"]
+    assert found["CSRF_TRUSTED_ORIGINS"] == both
+
+
+def test_where_visitors_come_by_https_alone_no_form_comes_from_elsewhere(host):
+    found = host(site={"domains": ["*.example.com"]}, https=True).settings()
+    assert found["CSRF_TRUSTED_ORIGINS"] == ["https://*.example.com"]
 
 
 # --- database -----------------------------------------------------------------------------------------------------
@@ -1070,10 +1076,30 @@ class MPServer:
 def test_uwsgi_speaks_fastcgi_on_the_socket_of_systemd(host):
     machine = host(timeout_seconds=600)
     words, folder, release = started(machine, "ntier_uwsgi", UWSGI, NTIER_WORKERS="7", NTIER_THREADS="")
-    assert {"--fastcgi-socket=fd://3", "--processes=7", "--threads=4", "--module=ntier_wsgi:application"} <= set(words)
+    assert {"--fastcgi-socket=fd://3", "--processes=7", "--threads=4", "--module=ntier_uwsgi_app:application"} <= set(
+        words
+    )
     assert "--worker-reload-mercy=40" in words
     assert folder == str(machine.project)
     assert release == str(machine.release)
+
+
+HANGING = """
+import os, signal
+import ntier_uwsgi_app
+signal.signal(signal.SIGHUP, lambda *_arguments: os._exit(7))
+ntier_uwsgi_app._stop(signal.SIGHUP, None)
+"""
+
+
+def test_a_worker_of_uwsgi_may_be_stopped_while_it_loads(tmp_path):
+    (tmp_path / "ntier_wsgi.py").write_text(
+        "import os, signal\nif 'STOP' in os.environ:\n    os.kill(os.getpid(), signal.SIGHUP)\napplication = None\n"
+    )
+    places = {"PYTHONPATH": f"{tmp_path}:{ROOT / 'roles/release/files/overlay'}"}
+    for more, status in (({"STOP": "1"}, 0), ({}, 7)):
+        done = subprocess.run([sys.executable, "-c", HANGING], env={**places, **more}, timeout=30, check=False)
+        assert done.returncode == status
 
 
 def test_granian_serves_wsgi_on_the_socket_of_systemd(host):

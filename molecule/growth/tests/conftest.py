@@ -44,11 +44,11 @@ class Walk:
         self.steps: list[dict] = []
         self.visitors: Visitors | None = None
 
-    def step(self, figure: str, start: float, killed: bool, count: Callable[[dict], dict]) -> None:
-        """Note a run of `site`; C(count) says what of the report so far is in the database."""
+    def step(self, figure: str, start: float, killed: bool, count: Callable[[dict], dict], words: str = "") -> None:
+        """Note a run of `site`; C(count) says what of the report so far is in the database, C(words) what else than the figure has changed."""
         groups = yaml.safe_load((FIGURES / figure / "hosts.yml").read_text())
         hosts: dict[str, list[str]] = {}
-        for tier in TIERS:
+        for tier in [*TIERS, "retired"]:
             for host in groups.get(tier, {}).get("hosts", {}):
                 hosts.setdefault(host, []).append(tier)
         done = [step for step in self.steps if not step["killed"]]
@@ -56,6 +56,7 @@ class Walk:
             "from": done[-1]["to"] if done else "nothing",
             "to": f"20-{figure[0]}",
             "killed": killed,
+            "words": words,
             "hosts": hosts,
         }
         step.update(start=start, end=time.time())
@@ -130,13 +131,14 @@ def site(walk, kept) -> Callable[..., Run]:
                         os.killpg(process.pid, 9)
                         break
                     time.sleep(0.05)
-                code = process.wait(timeout=600)
+                code = process.wait(timeout=1800)
             finally:
                 if process.poll() is None:
                     os.killpg(process.pid, 9)
         took = time.monotonic() - start
         if "--check" not in options:
-            walk.step(figure, began, code != 0, count)
+            words = "DNS changes" if any("ntier_dns_leads_to" in option for option in options) else ""
+            walk.step(figure, began, code != 0, count, words)
         print(f"site with figure {figure} {' '.join(options)}: {code} after {took:.1f} s", file=sys.stderr)
         return Run(code, log.read_text(), took)
 
@@ -146,7 +148,9 @@ def site(walk, kept) -> Callable[..., Run]:
 @pytest.fixture(scope="session")
 def visitors(cluster, walk) -> Iterator[Visitors]:
     """Give the visitors, who come as long as there are tests that want them."""
-    come = Visitors(cluster["visitor1"], scheme="http", versions=False, writers=4, pause=0.2)
+    come = Visitors(
+        cluster["visitor1"], scheme="http", versions=False, writers=4, pause=0.2, seconds=9000, most=300_000
+    )
     come.start(cluster.variables("box1")["ntier_address"])
     walk.visitors = come
     try:

@@ -5,6 +5,7 @@ One story, in this order. Nobody may notice anything of it but a short wait; the
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 
@@ -46,6 +47,7 @@ def test_the_database_moves_to_a_host_of_its_own(unnoticed, site, primaries):
     assert longest < PAUSE
 
 
+@pytest.mark.long
 def test_the_second_run_changes_nothing(unnoticed, site):
     """The old server is left behind for good."""
     done = site("2")
@@ -74,10 +76,101 @@ def test_the_uploads_move_to_a_host_of_their_own(unnoticed, site, cluster):
     assert uploads(cluster["media1"]) >= accepted > 0
 
 
-def test_the_uploads_come_back(unnoticed, site, cluster):
-    """20-3 → 20-2, off a host that goes."""
-    done = site("2-again")
+def address(cluster, name: str) -> str:
+    """Return where the other hosts reach a host."""
+    return cluster.variables(name)["ntier_address"]
+
+
+def leads_to(name: str) -> list[str]:
+    """Return what to tell `site` when DNS leads to a host."""
+    return ["--extra-vars", json.dumps({"ntier_dns_leads_to": [name]})]
+
+
+def passes_on(cluster) -> bool:
+    """Tell whether the old web host passes visitors on."""
+    return cluster["box1"].run("systemctl is-active ntier-relay.service").stdout.strip() == "active"
+
+
+def test_a_balancer_and_a_web_host_come_before_a_living_site(unnoticed, site, cluster):
+    """20-3 → 20-4: DNS leads to the old web host still, which passes visitors on; the balancer knows who they are."""
+    done = site("4")
     assert done.code == 0, done.output
+    assert "come to box1, which passes them on to lb1." in done.words, done.output
+    assert passes_on(cluster)
+    unnoticed.until(
+        lambda seen: {tuple(place) for place in seen["places"].values()} == {(address(cluster, "box1"), "https")},
+        "some visitors are not sent on",
+        60,
+    )
+    log = cluster["lb1"].check_output("cat /var/log/haproxy-ntier.log")
+    assert f"{address(cluster, 'visitor1')}:" in log
+    assert f"{address(cluster, 'box1')}:" not in log
+    assert {name for name in ("box1", "web2") if f" site_guestbook/{name} " in log} == {"box1", "web2"}
+
+
+@pytest.mark.long
+def test_the_next_run_with_the_balancer_changes_nothing(unnoticed, site, cluster):
+    """As long as DNS leads to the old web host."""
+    done = site("4")
+    assert done.code == 0, done.output
+    assert set(done.changed().values()) == {0}, done.output
+    assert passes_on(cluster)
+
+
+def test_dns_leads_to_the_balancer(unnoticed, site, cluster):
+    """The old web host is one like the other then."""
+    unnoticed.come_to(address(cluster, "lb1"), "https")
+    done = site("4", *leads_to("lb1"))
+    assert done.code == 0, done.output
+    assert not passes_on(cluster)
+    knock = "python3 -c 'import socket, sys; socket.create_connection((sys.argv[1], 80), 3)' %s"
+    for name in ("box1", "web2"):
+        assert "TimeoutError" in cluster["visitor1"].run(knock, address(cluster, name)).stderr
+    read = (
+        "import http.client, ssl, sys; line = http.client.HTTPSConnection(sys.argv[1], context=ssl._create_unverified_context()); "
+        "line.request('GET', '/sign-up/', headers={'Host': 'guestbook.example.com'}); print(line.getresponse().getheader('set-cookie'))"
+    )
+    cookie = cluster["visitor1"].check_output("python3 -c %s %s", read, address(cluster, "lb1"))
+    assert cookie.startswith("csrftoken=") and "; Secure" in cookie
+
+
+@pytest.mark.back
+def test_the_balancer_stays_until_dns_leads_elsewhere(unnoticed, site, cluster):
+    """20-4 → 20-3, and visitors come to the balancer still."""
+    done = site("3-again")
+    assert done.code == 0, done.output
+    assert "come to lb1, which stays in service." in done.words, done.output
+    assert cluster["lb1"].service("haproxy").is_running
+    assert not cluster["web2"].run("systemctl list-units --no-legend --state=active 'django@*'").stdout.strip()
+
+
+@pytest.mark.long
+def test_the_next_run_with_the_balancer_that_stays_changes_nothing(unnoticed, site):
+    """As long as DNS leads to it."""
+    done = site("3-again")
+    assert done.code == 0, done.output
+    assert set(done.changed().values()) == {0}, done.output
+
+
+@pytest.mark.long
+def test_the_balancer_goes_before_the_uploads_move(unnoticed, site, cluster):
+    """20-3 as it was, and the next run changes nothing."""
+    unnoticed.come_to(address(cluster, "box1"), "http")
+    done = site("3-again", *leads_to("box1"))
+    assert done.code == 0, done.output
+    done = site("3")
+    assert done.code == 0, done.output
+    assert set(done.changed().values()) == {0}, done.output
+
+
+@pytest.mark.back
+def test_the_balancer_goes_and_the_uploads_come_back(unnoticed, site, cluster):
+    """20-3 → 20-2, off a host that goes; DNS leads to the web host, where visitors come by http."""
+    unnoticed.come_to(address(cluster, "box1"), "http")
+    done = site("2-again", *leads_to("box1"))
+    assert done.code == 0, done.output
+    assert not cluster["lb1"].service("haproxy").is_running
+    assert not cluster["lb1"].file("/etc/haproxy/ntier.cfg").exists
     assert "files have moved from media1 to box1." in done.words, done.output
     assert not over_the_network(cluster["box1"])
     accepted = len(unnoticed.report()["uploaded"])
@@ -142,6 +235,7 @@ def test_a_move_of_the_database_that_is_killed_is_finished_by_the_next_run(unnot
     assert waited(unnoticed, start) < PAUSE
 
 
+@pytest.mark.back
 def test_a_controller_that_dies_in_the_move_finishes_it_the_next_time(unnoticed, site, primaries):
     """And back, 20-2 → 20-1, off a host that goes: the run is killed as the handover begins, and there are never two primaries."""
     done = site("1-again", until="run | Hand the database over")
@@ -152,6 +246,7 @@ def test_a_controller_that_dies_in_the_move_finishes_it_the_next_time(unnoticed,
     assert primaries() == ["box1"]
 
 
+@pytest.mark.back
 def test_a_host_that_went_can_be_deleted(unnoticed, site, cluster):
     """Its line, and the machine: nobody asks it any more, and the next run changes nothing."""
     assert not cluster["db1"].check_output("systemctl list-units --no-legend --state=active,failed 'postgresql@*'")
@@ -174,6 +269,7 @@ def test_nobody_has_noticed(visitors, cluster, walk, kept):
     entries = kept(visitors.word)
     assert sorted(text for text, picture in entries if not picture) == sorted(report["written"])
     assert sorted(text for text, picture in entries if picture) == sorted(report["uploaded"])
-    sums = cluster["box1"].check_output("cd /srv/media/guestbook/media && find . -type f -exec sha256sum {} +")
+    keeper = "media1" if over_the_network(cluster["box1"]) else "box1"
+    sums = cluster[keeper].check_output("cd /srv/media/guestbook/media && find . -type f -exec sha256sum {} +")
     there = {f"/media/{name[2:]}": content for content, name in (line.split("  ", 1) for line in sums.splitlines())}
     assert {path: there.get(path) for path in report["pictures"]} == report["pictures"]

@@ -8,7 +8,7 @@ different places. Here:
 
 * The server of a key follows from the list of servers alone. One that is away is not replaced: its keys are misses.
 * What one thread finds out all threads of the process know. Only a page that is first to ask a dead server waits, once.
-* A thread in the background, not the next visitor, asks once a second whether the server is back.
+* A thread in the background, not the next visitor, asks several times a second whether the server is back.
 * What could not be written or deleted meanwhile is deleted before the server is used again: a server that was only cut off
   still has the old values, for instance the session of somebody who has signed out.
 * Connections outlive requests: a new one for each would use up the ports of a busy web host.
@@ -31,8 +31,10 @@ from pymemcache.client.hash import HashClient
 from pymemcache.client.rendezvous import RendezvousHash
 from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
-#: Seconds between two questions to a server that is away.
-RETRY_SECONDS = 1
+#: Seconds between two questions to a server that is away. A server that only stood still answers other processes with old values meanwhile.
+RETRY_SECONDS = 0.2
+#: Seconds in which a server that stood still does what it received before it stopped.
+SETTLE_SECONDS = 0.1
 #: So many keys are remembered for a server that is away; when there are more, it is emptied before it is used again.
 LOST_KEYS = 10_000
 #: Keys to delete at once: the answers have to fit into the server's send buffer, since nobody reads them before the end.
@@ -168,11 +170,16 @@ class Servers(HashClient):
                     break
         _log.warning("memcached %s is back", self._make_client_key(server))
 
-    @staticmethod
-    def _forget(client, keys):
+    @classmethod
+    def _forget(cls, client, keys):
         client.version()
-        # A server that only stood still does first what it received before it stopped.
-        time.sleep(RETRY_SECONDS / 10)
+        # At once, for those who ask already, and again when nothing can come that was sent before.
+        cls._delete(client, keys)
+        time.sleep(SETTLE_SECONDS)
+        cls._delete(client, keys)
+
+    @staticmethod
+    def _delete(client, keys):
         if keys is None:
             client.flush_all(noreply=False)
             return

@@ -42,8 +42,15 @@ ALLOWED_HOSTS = [name[1:] if name.startswith("*.") else name for name in ALLOWED
 
 # The proxy in front sets this header on every request, so a visitor can't.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# A form that was read by http may be sent by https, when a balancer comes before the site.
+_schemes = ["https"] if NTIER_SITE["https"] else ["https", "http"]
 CSRF_TRUSTED_ORIGINS = list(
-    dict.fromkeys([*(_get("CSRF_TRUSTED_ORIGINS") or []), *(f"https://{name}" for name in NTIER_SITE["domains"])])
+    dict.fromkeys(
+        [
+            *(_get("CSRF_TRUSTED_ORIGINS") or []),
+            *(f"{_scheme}://{name}" for _scheme in _schemes for name in NTIER_SITE["domains"]),
+        ]
+    )
 )
 if NTIER_SITE["https"]:
     # The proxy redirects what comes without, so SECURE_SSL_REDIRECT is the project's own affair.
