@@ -129,7 +129,10 @@ def test_the_unit_starts_the_app_server_of_the_provider():
         ("lighttpd_uwsgi", "pyuwsgi", "python /srv/%i/current/ntier/ntier_uwsgi.py"),
     ):
         lines = a_host("web/django@.service.j2", provider).splitlines()
-        assert f"ConditionPathExists=/srv/%i/current/venv/bin/{program}" in lines
+        assert "ConditionPathExists=/srv/%i/current/venv/bin/python" in lines
+        assert any(
+            line.startswith("ExecStartPre=") and f"/srv/%i/current/venv/bin/{program} ||" in line for line in lines
+        )
         assert f"ExecStart=/srv/%i/current/venv/bin/{start}" in lines
         # granian's workers know when they are ready, its first process does not.
         assert ("NotifyAccess=all" in lines) is (program == "granian")
@@ -284,3 +287,48 @@ def test_the_site_file_keeps_no_release_of_its_own():
     text = (ROOT / "roles/web/files/apache/site.py").read_text()
     assert "os.path.realpath(_current)" in text
     compile(text, "site.py", "exec")
+
+
+# --- a host that passes visitors on -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("redirect", "path"), [("certificates", "/.well-known/acme-challenge/"), ("all", "/")])
+def test_nginx_sends_who_only_reads_on_to_https(redirect, path):
+    text = a_host("web/nginx.conf.j2", "nginx_gunicorn", FIGURE_4, "web1", web_https_redirect=redirect)
+    (pattern,) = re.findall(r'^    "~(\^0 http .*)" 1;$', text, flags=re.MULTILINE)
+    for asked, sent_on in ((f"0 http GET {path}x", True), (f"0 http HEAD {path}", True), (f"1 http GET {path}", False)):
+        assert bool(re.match(pattern, asked)) is sent_on, asked
+    for method, scheme in (("POST", "http"), ("GET", "https")):
+        assert not re.match(pattern, f"0 {scheme} {method} {path}")
+    for name, block in servers(text).items():
+        assert ("return 302 https://$host$request_uri;" in block) is (name != "_"), name
+    elsewhere = a_host(
+        "web/nginx.conf.j2", "nginx_gunicorn", FIGURE_4, "web1", web_https_redirect=redirect, web_https_port=8443
+    )
+    assert "return 302 https://$host:8443$request_uri;" in elsewhere
+    assert "302" not in a_host("web/nginx.conf.j2", "nginx_gunicorn", FIGURE_4, "web1")
+
+
+def test_apache_sends_who_only_reads_on_to_https():
+    text = a_host(APACHE, "apache_mod_wsgi", FIGURE_4, "web1", web_https_redirect="all")
+    rule = 'RewriteRule "^/" "https://%{SERVER_NAME}%{REQUEST_URI}" [redirect=302,last]'
+    sites = [block for block in text.split("<VirtualHost ")[1:] if "WSGIScriptAlias" in block]
+    assert sites and all(block.count(rule) == 1 for block in sites)
+    (proxy,) = web_of("apache_mod_wsgi", FIGURE_4, "web1")["web_trusted_proxies"]
+    assert (
+        f"RewriteCond expr \"!((%{{CONN_REMOTE_ADDR}} -ipmatch '{proxy}') && %{{HTTP:X-Forwarded-Proto}} == 'https')\""
+        in text
+    )
+    assert "RewriteRule" not in a_host(APACHE, "apache_mod_wsgi", FIGURE_4, "web1")
+
+
+@of("web/lighttpd-redirect.lua.j2")
+def test_lighttpd_sends_who_only_reads_on_to_https():
+    scripts = 'magnet.attract-raw-url-to = ("/etc/lighttpd/ntier-redirect.lua", "/etc/lighttpd/ntier-request.lua")'
+    assert scripts in a_host(LIGHTTPD, "lighttpd_uwsgi", FIGURE_4, "web1", web_https_redirect="all")
+    assert "redirect.lua" not in a_host(LIGHTTPD, "lighttpd_uwsgi", FIGURE_4, "web1")
+    script = a_host(
+        "web/lighttpd-redirect.lua.j2", "lighttpd_uwsgi", FIGURE_4, "web1", web_https_redirect="certificates"
+    )
+    assert 'path:sub(1, 28) == "/.well-known/acme-challenge/"' in script
+    assert script.startswith("--\n")

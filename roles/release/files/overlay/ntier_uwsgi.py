@@ -17,7 +17,7 @@ def options(values):
         "threads": ntier_process.figure("THREADS", 4),
         "enable-threads": True,
         "thunder-lock": True,
-        "module": "ntier_wsgi:application",
+        "module": "ntier_uwsgi_app:application",
         # Each worker loads the site itself, so that none shares a connection to the database.
         "lazy-apps": True,
         "need-app": True,
