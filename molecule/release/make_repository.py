@@ -39,6 +39,21 @@ def slow(request):
     time.sleep(2)
     return render(request, "entries/statistics.html", {{"figures": {{}}}})
 '''
+ECHO = '''
+
+django = application
+
+
+async def application(scope, receive, send):
+    """Say again what comes by a websocket; the rest is Django's."""
+    if scope["type"] != "websocket":
+        return await django(scope, receive, send)
+    while (event := await receive())["type"] != "websocket.disconnect":
+        if event["type"] == "websocket.connect":
+            await send({"type": "websocket.accept"})
+        else:
+            await send({"type": "websocket.send", "text": "again: " + event["text"]})
+'''
 MOOD = """from django.db import migrations, models
 
 
@@ -109,13 +124,14 @@ class Project:
 
 
 def v1(project: Project) -> None:
-    """The guestbook, with a version and a slow page."""
+    """The guestbook, with a version, a slow page, and an echo by websockets."""
     project.replace(
         "entries/templates/base.html",
         '<html lang="en">',
         '<html lang="en" data-template="none" data-code="{{ guestbook_version }}">',
     )
     project.write("entries/static/entries/style.css", "/* version: none */\n", "a")
+    project.write("guestbook/asgi.py", ECHO, "a")
     project.replace(
         "guestbook/settings.py",
         '                "django.contrib.messages.context_processors.messages",\n',

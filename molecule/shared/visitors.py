@@ -16,10 +16,14 @@ A visitor asks once. What is not as it should be is a failure: another status, n
 versions, a style sheet of another version than its page, an entry that is not there after it was written, a picture
 that comes back with other bytes. Once C(stop) is there, every request that is on its way is waited for and counted.
 
+DNS leads visitors elsewhere when C(where.json) is in the folder, with C(address) and C(scheme): before their next journey they
+connect anew. Who is sent on to https with a whole address goes there, and stays with https. Cookies are as browsers have
+them: a Secure one is neither taken nor sent by http.
+
 The report: C(sent) and C(answered) requests; C(failed), how many failures, and C(failures), what went wrong and when; C(answers):
 kind → status → how many; C(protocols), C(versions), C(hosts): how many of each; C(seen): when which web host began to answer with
-which version; C(written) and C(uploaded): the texts of the entries that were accepted; C(pictures): path → SHA-256 of each
-that came back; C(slowest): kind → seconds and the time of day.
+which version; C(places): visitor → where he came last, address and scheme; C(written) and C(uploaded): the texts of the
+entries that were accepted; C(pictures): path → SHA-256 of each that came back; C(slowest): kind → seconds and the time of day.
 """
 
 from __future__ import annotations
@@ -61,6 +65,13 @@ class Order:
         """Return the seconds since the beginning."""
         return round(time.monotonic() - self.start, 2)
 
+    def where(self) -> tuple[str, str]:
+        """Return the address and the scheme by which visitors come now."""
+        file = self.folder / "where.json"
+        if file.exists():
+            self.__dict__.update(json.loads(file.read_text()))
+        return self.address, self.scheme
+
     def enough(self, sent: int) -> bool:
         """Tell whether to stop, and remember why."""
         if not self.ended:
@@ -91,6 +102,7 @@ class Book:
         self.written: list = []
         self.uploaded: list = []
         self.pictures: dict = {}
+        self.places: dict = {}
 
     def ask(self) -> bool:
         """Count a request that is about to be sent, unless it is enough."""
@@ -173,30 +185,55 @@ class Http1:
         self.order = order
         self.context = tls("http/1.1")
         self.connection = None
+        self.began = False  # the answer
+        self.address, self.scheme = order.address, order.scheme
+
+    def go(self, address: str, scheme: str) -> None:
+        """Go on at another address, or by another scheme."""
+        if (address, scheme) != (self.address, self.scheme) and self.connection:
+            self.close()
+        self.address, self.scheme = address, scheme
 
     def send(self, method: str, path: str, headers: dict, body=None) -> Answer:
         """Send a request and return its answer; *body* is bytes, or parts of them that come slowly."""
         # A server may end a connection between two requests; like a browser, look before the next one.
         idle = self.connection.sock if self.connection else None
         if idle and select.select([idle], [], [], 0)[0]:
+            self.close()
+        reused = self.connection is not None
+        try:
+            return self.exchange(method, path, headers, body)
+        except (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected):
+            # It ended while the request was on its way there: what only reads is asked once more, as browsers and RFC 9112, 9.3.1 have it.
+            if not (reused and method == "GET") or self.began:
+                raise
+            return self.exchange(method, path, headers, body)
+
+    def close(self) -> None:
+        """Forget the connection."""
+        if self.connection:
             self.connection.close()
-            self.connection = None
+        self.connection = None
+
+    def exchange(self, method: str, path: str, headers: dict, body) -> Answer:
+        """Send a request on the connection, or on a new one where there is none, and return its answer."""
+        self.began = False
         if self.connection is None:
-            place, patience = self.order.address, self.order.patience
-            if self.order.scheme == "http":
+            place, patience = self.address, self.order.patience
+            if self.scheme == "http":
                 self.connection = http.client.HTTPConnection(place, timeout=patience)
             else:
                 self.connection = http.client.HTTPSConnection(place, timeout=patience, context=self.context)
         try:
             self.connection.request(method, path, body=body, headers={"Host": self.order.domain, **headers})
             answer = self.connection.getresponse()
+            self.began = True
             found: dict = collections.defaultdict(list)
             for name, value in answer.getheaders():
                 found[name.lower()].append(value)
             return Answer(answer.status, found, answer.read())
         except BaseException:
-            self.connection.close()
-            self.connection = None
+            self.close()
             raise
 
 
@@ -204,21 +241,40 @@ class Http2:
     """A connection by HTTP/2; one request at a time."""
 
     protocol = "HTTP/2"
+    scheme = "https"
 
     def __init__(self, order: Order) -> None:
         self.order = order
         self.socket = None
+        self.address = order.address
+
+    def go(self, address: str, scheme: str) -> None:
+        """Go on at another address."""
+        if address != self.address:
+            self.close()
+        self.address = address
 
     def connect(self) -> None:
         """Shake hands."""
         import h2.config
         import h2.connection
 
-        plain = socket.create_connection((self.order.address, 443), timeout=self.order.patience)
+        plain = socket.create_connection((self.address, 443), timeout=self.order.patience)
         self.socket = tls("h2").wrap_socket(plain, server_hostname=self.order.domain)
         if self.socket.selected_alpn_protocol() != "h2":
             raise ConnectionError("the balancer does not speak HTTP/2")
-        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+
+        class Connection(h2.connection.H2Connection):
+            """Takes the answers to what was sent before a GOAWAY, as RFC 9113 has it; h2 takes nothing after one."""
+
+            def _receive_goaway_frame(self, frame):
+                state = self.state_machine.state
+                try:
+                    return super()._receive_goaway_frame(frame)
+                finally:
+                    self.state_machine.state = state
+
+        self.h2 = Connection(h2.config.H2Configuration(header_encoding="utf-8"))
         self.h2.initiate_connection()
         self.socket.sendall(self.h2.data_to_send())
         self.ending = False
@@ -284,13 +340,30 @@ class Visitor(threading.Thread):
         super().__init__(name=name)
         self.order, self.book, self.line = order, book, line
         self.cookies: dict[str, str] = {}
+        self.secure: set[str] = set()
+        self.told: tuple[str, str] = (order.address, order.scheme)
         self.random = random.Random(name)
+
+    def look_where(self) -> None:
+        """Go where DNS leads; by http again, as somebody new."""
+        told = self.order.where()
+        if told != self.told:
+            self.told = told
+            self.line.go(*told)
+            if told[1] == "http":
+                self.forget()
+        self.book.places[self.name] = [self.line.address, self.line.scheme]
+
+    def forget(self) -> None:
+        """Have no cookies."""
+        self.cookies, self.secure = {}, set()
 
     def run(self) -> None:
         """Go on until it is enough."""
         time.sleep(self.random.random() * self.order.pause * 5)
         while True:
             try:
+                self.look_where()
                 self.journey()
             except Enough:
                 return
@@ -306,8 +379,10 @@ class Visitor(threading.Thread):
         if not self.book.ask():
             raise Enough
         headers = dict(headers or {})
-        if self.cookies:
-            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        safe = self.line.scheme == "https"
+        cookies = [f"{name}={value}" for name, value in self.cookies.items() if safe or name not in self.secure]
+        if cookies:
+            headers["Cookie"] = "; ".join(cookies)
         before = time.monotonic()
         try:
             answer = self.line.send(method, path, headers, body)
@@ -320,9 +395,17 @@ class Visitor(threading.Thread):
         self.book.answer(kind, self.line.protocol, str(answer.status), took)
         for cookie in answer.headers.get("set-cookie", []):
             name, value = cookie.split(";")[0].split("=", 1)
+            secure = "secure" in [word.strip().lower() for word in cookie.split(";")[1:]]
+            if not safe and (secure or name in self.secure):
+                continue
+            (self.secure.add if secure else self.secure.discard)(name)
             self.cookies[name] = value
             if not value or value == '""':
                 del self.cookies[name]
+        place = answer.headers.get("location", [""])[0]
+        if not safe and answer.status == 302 and place == f"https://{self.order.domain}{path}":
+            self.line.go(self.line.address, "https")
+            return self.ask(kind, path, method=method, expect=expect, headers=headers, body=body)
         if answer.status != expect:
             self.book.fail(kind, f"{method} {path}: {answer.status} instead of {expect}", answer.text, took)
             return None
@@ -387,6 +470,11 @@ class Writer(Visitor):
     signed_in = ""
     number = 0
 
+    def forget(self) -> None:
+        """Have no cookies, and so not be signed in."""
+        super().forget()
+        self.signed_in = ""
+
     def token(self, page: Answer) -> str:
         """Return the secret of a form."""
         return re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)[1]
@@ -399,7 +487,7 @@ class Writer(Visitor):
         body = urllib.parse.urlencode({"csrfmiddlewaretoken": self.token(page), **fields}).encode()
         headers = {
             "Content-Type": "application/x-www-form-urlencoded",
-            "Referer": f"{self.order.scheme}://{self.order.domain}{form}",
+            "Referer": f"{self.line.scheme}://{self.order.domain}{form}",
         }
         return self.ask(kind, path, method="POST", expect=302, headers=headers, body=body)
 
@@ -414,7 +502,7 @@ class Writer(Visitor):
 
     def come_in(self) -> bool:
         """Sign up as somebody new."""
-        self.cookies = {}
+        self.forget()
         name = f"{self.order.word}-{self.name}-{time.time_ns()}"
         if not self.post(
             "sign up", "/sign-up/", "/sign-up/", {"username": name, "password1": PASSWORD, "password2": PASSWORD}
@@ -488,7 +576,7 @@ class Uploader(Writer):
         body += f'--{edge}\r\nContent-Disposition: form-data; name="picture"; filename="noise.png"\r\nContent-Type: image/png\r\n\r\n'.encode()
         body += picture + f"\r\n--{edge}--\r\n".encode()
         headers = {"Content-Type": f"multipart/form-data; boundary={edge}", "Content-Length": str(len(body))}
-        headers["Referer"] = f"{self.order.scheme}://{self.order.domain}/"
+        headers["Referer"] = f"{self.line.scheme}://{self.order.domain}/"
         slow = self.number % 3 == 0
         kind = "slow upload" if slow else "upload"
         if not self.ask(

@@ -86,6 +86,12 @@ class Visitors:
         until(lambda: self.host.file(f"{ROOM}/progress.json").exists, 20, "no visitor comes")
         until(lambda: self.report()["answered"] > 30, 60, "no visitor is answered")
 
+    def come_to(self, address: str, scheme: str) -> None:
+        """Lead them elsewhere, as DNS does, and wait until each has gone there."""
+        where = json.dumps({"address": address, "scheme": scheme})
+        self.host.check_output(f"cd {ROOM} && echo '{where}' > where.new && mv where.new where.json")
+        self.until(lambda seen: all(place[0] == address for place in seen["places"].values()), "some visitors stay", 90)
+
     def report(self) -> dict:
         """Return what they have seen so far."""
         return json.loads(self.host.check_output("cat %s/progress.json", ROOM))

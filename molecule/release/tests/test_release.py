@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import INVENTORY, WEB
-from provider_checks import CHECKS, Subject, only_the_provider_runs
+from provider_checks import CHECKS, Subject, only_the_provider_runs, websockets_work
 from watching import until
 
 
@@ -340,6 +340,24 @@ def test_a_web_host_goes_and_comes_back(unnoticed, play, live, cluster, without_
     done = play("site")
     assert done.code == 0, done.output
     assert len({release for release, _version in live().values()}) == 1
+
+
+SITES = yaml.safe_load((INVENTORY / "group_vars/all.yml").read_text())["ntier_sites"]
+
+
+@pytest.mark.long
+def test_a_swap_to_asgi(unnoticed, play, live, cluster, visit, picture):
+    """The project's ASGI application answers as its WSGI application did, and websockets, on each host and through the balancer."""
+    sites = [{**site, "asgi": "guestbook.asgi:application"} for site in SITES]
+    done = play("site", "-e", json.dumps({"web_provider": "nginx_granian", "ntier_sites": sites}))
+    assert done.code == 0, done.output
+    for name in WEB:
+        subject = Subject(visit, cluster[name], picture)
+        only_the_provider_runs(subject, "nginx_granian")
+        websockets_work(subject, "/echo")
+    websockets_work(Subject(visit, cluster["lb1"], picture, port=443), "/echo")
+    for check in CHECKS:
+        check(Subject(visit, cluster["web1"], picture))
 
 
 SWAPS = [
