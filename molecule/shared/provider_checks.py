@@ -73,11 +73,13 @@ threads = [threading.Thread(target=visitor) for _ in range(4)]
 print(json.dumps([len(sent), failed[:5]]))
 """
 
-#: A visitor with a websocket and no library: arguments are port, host name and path; prints status and echo.
+#: A visitor with a websocket and no library, by TLS at port 443: arguments are port, host name and path; prints status and echo.
 WEBSOCKET = """
-import json, os, socket, struct, sys
+import json, os, socket, ssl, sys
 port, name, path = json.loads(sys.argv[1])
 connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+if port == 443:
+    connection = ssl._create_unverified_context().wrap_socket(connection, server_hostname=name)
 connection.sendall((f"GET {path} HTTP/1.1\\r\\nHost: {name}\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n"
                     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\nSec-WebSocket-Version: 13\\r\\n\\r\\n").encode())
 stream = connection.makefile("rb")
