@@ -123,10 +123,12 @@ def cluster() -> Cluster:
 
 def pytest_collection_modifyitems(config, items):
     """Leave out what takes minutes and goes a way that other tests go, too, unless it is asked for."""
+    left_out = []
     if not os.environ.get("LONG"):
-        left_out = [item for item in items if item.get_closest_marker("long")]
-        items[:] = [item for item in items if item not in left_out]
-        config.hook.pytest_deselected(items=left_out)
+        names = ["long", "back"] if os.environ.get("SHORT") else ["long"]
+        left_out = [item for item in items if any(item.get_closest_marker(name) for name in names)]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.hookimpl(wrapper=True)

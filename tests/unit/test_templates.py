@@ -36,7 +36,7 @@ def test_a_template_renders_on_every_system(template, system):
     assert not re.search(r"{{|}}|{%|%}|\bNone\b|<built-in|Undefined", text)
     assert text.endswith("\n") or template.endswith(".json.j2")
     if template not in WITHOUT_COMMENT:
-        assert re.match(r"([#;])\n\1 Ansible managed\n\1\n", text)
+        assert re.match(r"([#;]|--)\n\1 Ansible managed\n\1\n", text)
 
 
 def test_every_template_has_a_test_of_its_content():
