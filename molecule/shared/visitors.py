@@ -527,13 +527,27 @@ class Writer(Visitor):
                 return
         self.write(f"{self.signed_in} writes number {self.number}.")
 
+    def look_for(self, text: str) -> str | None:
+        """Return the one entry of a text, as it is shown on the first page, or a later one where others have written since."""
+        looked = 0
+        for number in range(1, 6):
+            page = self.page("home", f"/?page={number}") if number > 1 else self.home()
+            if not page:
+                return None
+            looked = number
+            entries = [entry for entry in page.text.split("<article ")[1:] if text in entry]
+            if len(entries) == 1:
+                return entries[0]
+            if entries or 'rel="next"' not in page.text:
+                break
+        self.book.fail("home", f"the entry is there {len(entries)} times on {looked} pages: {text}", page.text[-1500:])
+        return None
+
     def write(self, text: str) -> None:
         """Write an entry and look for it."""
         if self.post("entry", "/", "/entries/new/", {"message": text}):
             self.book.written.append(text)
-            page = self.home()
-            if page and page.text.count(text) != 1:
-                self.book.fail("home", f"the entry is there {page.text.count(text)} times: {text}", page.text[:1500])
+            self.look_for(text)
 
 
 class Uploader(Writer):
@@ -584,13 +598,12 @@ class Uploader(Writer):
         ):
             return
         self.book.uploaded.append(text)
-        page = self.home()
-        if not page:
+        entry = self.look_for(text)
+        if not entry:
             return
-        entries = [entry for entry in page.text.split("<article ")[1:] if text in entry]
-        found = re.search(r'src="(/media/[^"]+)"', entries[0]) if len(entries) == 1 else None
+        found = re.search(r'src="(/media/[^"]+)"', entry)
         if not found:
-            self.book.fail("home", f"{len(entries)} entries with the picture: {text}", page.text[:1500])
+            self.book.fail("home", f"the entry has no picture: {text}", entry)
             return
         self.pictures.append((found[1], picture))
         self.book.pictures[found[1]] = hashlib.sha256(picture).hexdigest()

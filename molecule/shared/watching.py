@@ -119,8 +119,9 @@ class Visitors:
         yield
         time.sleep(3)  # for what comes of it
         after = self.report()
-        told = json.dumps(after["failures"][len(before["failures"]) :][:10], indent=1)
-        assert after["failed"] == before["failed"], f"{after['failed'] - before['failed']} failures: {told}"
+        failures = after["failures"][len(before["failures"]) :]
+        first = f"the first is {failures[0]['what']}\n{json.dumps(failures[:10], indent=1)}" if failures else ""
+        assert after["failed"] == before["failed"], f"{after['failed'] - before['failed']} failures; {first}"
         assert not after["ended"], f"the visitors have gone: {after['ended']}"
         assert after["answered"] > before["answered"]
 

@@ -51,3 +51,45 @@ def test_what_reads_is_asked_again_where_a_used_connection_ended(line, method):
     else:
         with pytest.raises((OSError, visitors.http.client.HTTPException)):
             connection.send(method, "/", {})
+
+
+NAME = "w-writer1-1"
+TOLD = f"{NAME} writes number 1."
+OTHERS = "<article >Somebody else.</article>" * 20
+OWN = f"<article >{TOLD}</article>"
+NEXT = '<a rel="next" href="?page=2">'
+
+
+@pytest.fixture
+def writer():
+    """Return a writer to whom the pages in C(pages) come, and what he complains of."""
+    complaints: list[str] = []
+    book = SimpleNamespace(fail=lambda kind, what, body="", took=0.0: complaints.append(what))
+    order = SimpleNamespace(address="192.0.2.1", scheme="https", versions=False)
+    who = visitors.Writer(order, book, "writer1", None)
+    who.signed_in, who.pages, who.complaints = NAME, {}, complaints
+    who.page = lambda kind, path, **more: SimpleNamespace(text=f"Signed in as <strong>{NAME}</strong>{who.pages[path]}")
+    return who
+
+
+def test_an_entry_is_found_where_others_have_written_since(writer):
+    """It is on the second page then."""
+    writer.pages = {"/": OTHERS + NEXT, "/?page=2": OTHERS + OWN}
+    assert TOLD in writer.look_for(TOLD)
+    assert not writer.complaints
+
+
+@pytest.mark.parametrize(
+    ("pages", "told"),
+    [
+        ({"/": OTHERS}, "0 times on 1 pages"),
+        ({"/": OTHERS + NEXT, "/?page=2": OTHERS}, "0 times on 2 pages"),
+        ({"/": OWN + OTHERS + OWN + NEXT}, "2 times on 1 pages"),
+        ({f"/?page={number}": OTHERS + NEXT for number in range(2, 6)} | {"/": OTHERS + NEXT}, "0 times on 5 pages"),
+    ],
+)
+def test_an_entry_that_is_not_there_once_is_a_failure(writer, pages, told):
+    """Whatever the page, and however many there are."""
+    writer.pages = pages
+    assert writer.look_for(TOLD) is None
+    assert [complaint.partition(": ")[0] for complaint in writer.complaints] == [f"the entry is there {told}"]
