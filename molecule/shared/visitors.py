@@ -20,10 +20,11 @@ DNS leads visitors elsewhere when C(where.json) is in the folder, with C(address
 connect anew. Who is sent on to https with a whole address goes there, and stays with https. Cookies are as browsers have
 them: a Secure one is neither taken nor sent by http.
 
-The report: C(sent) and C(answered) requests; C(failed), how many failures, and C(failures), what went wrong and when; C(answers):
-kind → status → how many; C(protocols), C(versions), C(hosts): how many of each; C(seen): when which web host began to answer with
-which version; C(places): visitor → where he came last, address and scheme; C(written) and C(uploaded): the texts of the
-entries that were accepted; C(pictures): path → SHA-256 of each that came back; C(slowest): kind → seconds and the time of day.
+The report: C(sent) and C(answered) requests; C(failed), how many failures, and C(failures), what went wrong and when;
+C(answers): kind → status → how many; C(protocols), C(versions), C(hosts): how many of each; C(seen): when which web host
+began to answer with which version; C(places): visitor → where he came last, address and scheme; C(again): visitor → how many
+requests he sent once more; C(written) and C(uploaded): the texts of the entries that were accepted; C(pictures): path →
+SHA-256 of each that came back; C(slowest): kind → seconds and the time of day.
 """
 
 from __future__ import annotations
@@ -103,6 +104,7 @@ class Book:
         self.uploaded: list = []
         self.pictures: dict = {}
         self.places: dict = {}
+        self.again: dict = {}
 
     def ask(self) -> bool:
         """Count a request that is about to be sent, unless it is enough."""
@@ -186,6 +188,7 @@ class Http1:
         self.context = tls("http/1.1")
         self.connection = None
         self.began = False  # the answer
+        self.again = 0  # requests that were sent once more
         self.address, self.scheme = order.address, order.scheme
 
     def go(self, address: str, scheme: str) -> None:
@@ -207,6 +210,7 @@ class Http1:
             # It ended while the request was on its way there: what only reads is asked once more, as browsers and RFC 9112, 9.3.1 have it.
             if not (reused and method == "GET") or self.began:
                 raise
+            self.again += 1
             return self.exchange(method, path, headers, body)
 
     def close(self) -> None:
@@ -242,6 +246,7 @@ class Http2:
 
     protocol = "HTTP/2"
     scheme = "https"
+    again = 0
 
     def __init__(self, order: Order) -> None:
         self.order = order
@@ -353,6 +358,7 @@ class Visitor(threading.Thread):
             if told[1] == "http":
                 self.forget()
         self.book.places[self.name] = [self.line.address, self.line.scheme]
+        self.book.again[self.name] = self.line.again
 
     def forget(self) -> None:
         """Have no cookies."""
@@ -413,7 +419,8 @@ class Visitor(threading.Thread):
 
     def page(self, kind: str, path: str, **more) -> Answer | None:
         """Ask for a page, whose parts have to be of one version."""
-        answer = self.ask(kind, path, **more)
+        headers = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", **(more.pop("headers", None) or {})}
+        answer = self.ask(kind, path, headers=headers, **more)
         if not answer or not self.order.versions:
             return answer
         parts = [

@@ -78,7 +78,7 @@ def doors(
     at = list(said) or kept or new
     result: dict[str, t.Any] = {"at": at, "to": new, "passing": [], "begun": False, "staying": []}
     for host in at:
-        strange = host not in [*kept, *new]
+        strange = host not in [*kept, *new, *topology["tiers"]["web"]["hosts"]]
         if host in new:
             continue
         gone = host not in topology["hosts"]
@@ -109,6 +109,20 @@ def doors(
                 f"{what}, and visitors come to its address, where nobody would answer",
                 behind if topology["tiers"]["load_balancer"]["hosts"] else alone,
             )
+    onward = topology["tiers"]["load_balancer"]["hosts"]
+    passed = [
+        host
+        for host in at
+        if host in kept and host in topology["tiers"]["web"]["hosts"] and host not in [*balancers, *onward]
+    ]
+    lost = sorted(balancers.difference(onward))
+    if passed and lost and (onward or not said):
+        back = f"Keep {listed(lost)} in the group load_balancer until DNS leads there; then say {SAYING}: [{', '.join(lost)}]"
+        faults.add(
+            f"host {', '.join(passed)}",
+            f"passes visitors on to {listed(lost)}, which would not answer any more, and addresses that begin with https would lead nowhere",
+            back if onward else f"{back}. To give https up, say {SAYING}: [{', '.join(passed)}]",
+        )
     result["begun"] = bool(result["passing"]) and not balancers.isdisjoint(new)
     return result
 

@@ -133,7 +133,10 @@ def firewall_rules(
     doors = doors or NOWHERE_ELSE
     ports = topology["ports"]
     # Who asks for pages and files beside those who shall, as long as visitors come to them.
-    asking = {"web": doors["staying"], "media": [*doors["passing"], *doors["staying"]]}
+    asking = {
+        "web": doors["staying"],
+        "media": [*doors["passing"], *doors["staying"], *still(leaving or {}, "load_balancer")],
+    }
     for flow in topology["flows"]:
         if host not in [*flow["targets"], *still(leaving or {}, flow["to"])]:
             continue

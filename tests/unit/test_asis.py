@@ -273,6 +273,56 @@ def test_what_older_versions_remember_says_where_visitors_come_to():
         assert doors(before, before, records=records)["at"] == at
 
 
+def grown_records():
+    """Return what the hosts remember while the old web host passes visitors on."""
+    cluster = build(GROWN)
+    return {host: asis.record(cluster, ID, host, passing()) for host in cluster["hosts"]}
+
+
+@pytest.mark.parametrize(
+    ("after", "retired", "said", "fix"),
+    [
+        (
+            FIGURE_3,
+            ["lb1", "web2"],
+            [],
+            "Keep lb1 in the group load_balancer until DNS leads there; then say ntier_dns_leads_to: [lb1]. To give"
+            " https up, say ntier_dns_leads_to: [box1].",
+        ),
+        (
+            {**GROWN, "load_balancer": ["lb2"]},
+            ["lb1"],
+            [],
+            "Keep lb1 in the group load_balancer until DNS leads there; then say ntier_dns_leads_to: [lb1].",
+        ),
+        (
+            {**GROWN, "load_balancer": ["lb2"]},
+            ["lb1"],
+            ["box1"],
+            "Keep lb1 in the group load_balancer until DNS leads there; then say ntier_dns_leads_to: [lb1].",
+        ),
+    ],
+)
+def test_a_balancer_that_visitors_are_passed_on_to_does_not_go(after, retired, said, fix):
+    faults = Faults()
+    asis.doors(build(inventory(after, retired=retired)), grown_records(), said, faults)
+    what = "host box1: passes visitors on to lb1, which would not answer any more, and addresses that begin with https would lead nowhere."
+    assert faults.sentences == [f"{what} {fix}"]
+
+
+def test_it_goes_where_somebody_says_so_or_dns_leads_elsewhere():
+    assert doors(GROWN, FIGURE_3, ["box1"], records=grown_records(), retired=["lb1", "web2"])["at"] == ["box1"]
+    assert doors(GROWN, {**GROWN, "load_balancer": ["lb2"]}, ["lb2"], records=grown_records())["at"] == ["lb2"]
+
+
+def test_dns_that_leads_to_a_web_host_still_is_believed():
+    """Somebody has said too early that it leads to the balancer."""
+    grown = build(GROWN)
+    kept = {host: asis.record(grown, ID, host) for host in grown["hosts"]}
+    assert kept["lb1"]["doors"] == ["lb1"]
+    assert doors(GROWN, GROWN, ["box1"], records=kept) == passing(begun=True)
+
+
 def test_a_balancer_stays_in_service_until_dns_leads_elsewhere():
     gone = {"retired": ["lb1", "web2"]}
     first = doors(GROWN, FIGURE_3, **gone)
@@ -356,6 +406,17 @@ def test_the_old_web_host_answers_everybody_and_the_balancer_believes_it():
     assert told["box1"]["web_https_redirect"] == "certificates"
     assert wired(cluster, "box1", doors=passing(begun=True))["web_https_redirect"] == "all"
     assert told["web2"]["web_https_redirect"] == wired(cluster, "box1")["web_https_redirect"] == "none"
+
+
+def test_a_leaving_balancer_reaches_the_files_until_it_goes():
+    cluster = build(inventory(FIGURE_3, retired=["lb1", "web2"]))
+    lb1 = cluster["hosts"]["lb1"]["address"]
+
+    def let_in(**more):
+        return {rule["port"]: rule["sources"] for rule in wired(cluster, "media1", **more)["firewall_rules"]}
+
+    assert lb1 not in let_in()[80]
+    assert lb1 in let_in(leaving={"lb1": ["load_balancer"]})[80]
 
 
 def test_a_media_host_with_a_name_of_its_own_answers_everybody_too():

@@ -276,9 +276,15 @@ def test_who_passes_visitors_on_says_who_they_are_and_nobody_else():
     assert "expect-proxy" not in configuration()
     text = configuration(load_balancer_relays=["10.0.0.11"])
     lines = section(text, "frontend https")
-    # Before the visitor's connections are counted.
-    assert lines.index(expected) < next(i for i, line in enumerate(lines) if "track-sc0" in line)
     assert expected not in section(text, "frontend http")
+    # Rules of connections are followed before the PROXY protocol is read: who is passed on is counted in the session, by who it is.
+    counted = [line for line in lines if "track-sc0" in line]
+    assert counted == [
+        "tcp-request connection track-sc0 src,ipmask(32,64) table clients unless { src 10.0.0.11 }",
+        "tcp-request session track-sc0 src,ipmask(32,64) table clients",
+    ]
+    assert lines.index(counted[1]) < lines.index("tcp-request session reject if { sc0_conn_cur gt 400 }")
+    assert not [line for line in section(configuration(), "frontend https") if line.startswith("tcp-request session")]
 
 
 def test_an_acme_server_that_was_sent_on_is_answered():

@@ -292,14 +292,22 @@ def test_the_site_file_keeps_no_release_of_its_own():
 # --- a host that passes visitors on -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("redirect", "path"), [("certificates", "/.well-known/acme-challenge/"), ("all", "/")])
-def test_nginx_sends_who_only_reads_on_to_https(redirect, path):
+@pytest.mark.parametrize("redirect", ["certificates", "all"])
+def test_nginx_sends_who_opens_a_page_on_to_https(redirect):
     text = a_host("web/nginx.conf.j2", "nginx_gunicorn", FIGURE_4, "web1", web_https_redirect=redirect)
-    (pattern,) = re.findall(r'^    "~(\^0 http .*)" 1;$', text, flags=re.MULTILINE)
-    for asked, sent_on in ((f"0 http GET {path}x", True), (f"0 http HEAD {path}", True), (f"1 http GET {path}", False)):
-        assert bool(re.match(pattern, asked)) is sent_on, asked
-    for method, scheme in (("POST", "http"), ("GET", "https")):
-        assert not re.match(pattern, f"0 {scheme} {method} {path}")
+    patterns = re.findall(r'^    "~(\^0 http .*)" 1;$', text, flags=re.MULTILINE)
+
+    # Own, scheme, method, whether a page is opened, and where.
+    def sent_on(asked):
+        return any(re.match(pattern, asked) for pattern in patterns)
+
+    for page in "01":
+        assert sent_on(f"0 http GET {page} /.well-known/acme-challenge/x")
+        assert not sent_on(f"1 http GET {page} /.well-known/acme-challenge/x")
+    assert sent_on("0 http GET 1 /") == sent_on("0 http HEAD 1 /a/") == (redirect == "all")
+    # Of pages that are open, and forms.
+    for asked in ("0 http GET 0 /", "0 http POST 1 /", "0 https GET 1 /", "1 http GET 1 /"):
+        assert not sent_on(asked), asked
     for name, block in servers(text).items():
         assert ("return 302 https://$host$request_uri;" in block) is (name != "_"), name
     elsewhere = a_host(
@@ -309,8 +317,12 @@ def test_nginx_sends_who_only_reads_on_to_https(redirect, path):
     assert "302" not in a_host("web/nginx.conf.j2", "nginx_gunicorn", FIGURE_4, "web1")
 
 
-def test_apache_sends_who_only_reads_on_to_https():
+def test_apache_sends_who_opens_a_page_on_to_https():
     text = a_host(APACHE, "apache_mod_wsgi", FIGURE_4, "web1", web_https_redirect="all")
+    page = 'RewriteCond expr "(%{HTTP:Accept} =~ m#text/html#i) || (%{REQUEST_URI} =~ m#^/'
+    acme = a_host(APACHE, "apache_mod_wsgi", FIGURE_4, "web1", web_https_redirect="certificates")
+    assert page in text and page not in acme
+    assert 'RewriteRule "^/\\.well\\-known/acme\\-challenge/" ' in acme
     rule = 'RewriteRule "^/" "https://%{SERVER_NAME}%{REQUEST_URI}" [redirect=302,last]'
     sites = [block for block in text.split("<VirtualHost ")[1:] if "WSGIScriptAlias" in block]
     assert sites and all(block.count(rule) == 1 for block in sites)
@@ -323,7 +335,7 @@ def test_apache_sends_who_only_reads_on_to_https():
 
 
 @of("web/lighttpd-redirect.lua.j2")
-def test_lighttpd_sends_who_only_reads_on_to_https():
+def test_lighttpd_sends_who_opens_a_page_on_to_https():
     scripts = 'magnet.attract-raw-url-to = ("/etc/lighttpd/ntier-redirect.lua", "/etc/lighttpd/ntier-request.lua")'
     assert scripts in a_host(LIGHTTPD, "lighttpd_uwsgi", FIGURE_4, "web1", web_https_redirect="all")
     assert "redirect.lua" not in a_host(LIGHTTPD, "lighttpd_uwsgi", FIGURE_4, "web1")
@@ -331,4 +343,7 @@ def test_lighttpd_sends_who_only_reads_on_to_https():
         "web/lighttpd-redirect.lua.j2", "lighttpd_uwsgi", FIGURE_4, "web1", web_https_redirect="certificates"
     )
     assert 'path:sub(1, 28) == "/.well-known/acme-challenge/"' in script
+    page = 'find("text/html", 1, true)'
+    assert page not in script
+    assert page in a_host("web/lighttpd-redirect.lua.j2", "lighttpd_uwsgi", FIGURE_4, "web1", web_https_redirect="all")
     assert script.startswith("--\n")

@@ -384,13 +384,15 @@ def test_nobody_has_noticed(visitors, cluster):
     """Over all of it: no request failed, each was answered, and what was accepted is in the database once."""
     report = visitors.stop()
     slowest = ", ".join(f"{kind} {seconds} s at {when}" for kind, (seconds, when) in sorted(report["slowest"].items()))
-    told = f"{report['failed']} failed of {report['sent']} requests in {report['seconds']:.0f} s; slowest: {slowest}"
+    again = sum(report["again"].values())
+    told = f"{report['failed']} failed of {report['sent']} requests in {report['seconds']:.0f} s, {again} sent again; slowest: {slowest}"
     print(
         f"\n{told}\n{report['answers']} {report['protocols']} {report['versions']} {report['hosts']}", file=sys.stderr
     )
     assert report["ended"] == "stop"
     assert report["failed"] == 0, f"{told}: {report['failures'][:10]}"
     assert report["answered"] == report["sent"]
+    assert again <= report["sent"] / 500
     assert sum(sum(kinds.values()) for kinds in report["answers"].values()) == report["sent"]
     assert report["sent"] > 1000
     assert set(report["protocols"]) == {"HTTP/1.1", "HTTP/2"}
