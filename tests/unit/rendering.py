@@ -138,7 +138,7 @@ def web_of(provider, tiers=None, host="box1", sites=None, **more):
         **DataLoader().load_from_file(path, trusted_as_template=True),
         "web_provider": provider,
         **{key: wiring[key] for key in keys},
-        "web_trusted_proxies": wiring["trusted_proxies"],
+        "web_balancers": wiring["trusted_proxies"],
         **more,
     }
 

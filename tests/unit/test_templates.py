@@ -322,7 +322,7 @@ def web_of(tiers, host):
     wiring = wired(build(tiers, sites=three_sites()), host, size=SIZE)
     return {
         **{key: wiring[key] for key in ("web_sites", "web_virtual_hosts", "web_media_servers")},
-        "web_trusted_proxies": wiring["trusted_proxies"],
+        "web_balancers": wiring["trusted_proxies"],
     }
 
 

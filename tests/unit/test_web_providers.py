@@ -189,8 +189,8 @@ def test_lighttpd_believes_known_proxies_and_its_own_host():
 
     assert trusted(a_host(LIGHTTPD, "lighttpd_uwsgi")) == ["127.0.0.1", "::1"]
     given = web_of("lighttpd_uwsgi", FIGURE_4, "web1")
-    assert trusted(render(LIGHTTPD, **given)) == ["127.0.0.1", "::1", *given["web_trusted_proxies"]]
-    for network in given["web_trusted_proxies"]:
+    assert trusted(render(LIGHTTPD, **given)) == ["127.0.0.1", "::1", *given["web_balancers"]]
+    for network in given["web_balancers"]:
         assert f'else $HTTP["remote-ip"] == "{network}" {{ }}' in render(LIGHTTPD, **given)
 
 
@@ -270,7 +270,7 @@ def test_apache_believes_known_proxies():
     assert "RemoteIP" not in a_host(APACHE, "apache_mod_wsgi").replace("remoteip", "")
     given = web_of("apache_mod_wsgi", FIGURE_4, "web1")
     text = render(APACHE, **given)
-    (balancer,) = given["web_trusted_proxies"]
+    (balancer,) = given["web_balancers"]
     assert f"RemoteIPInternalProxy {balancer}" in text
     assert f"Require ip 127.0.0.1 ::1 {balancer}" in text
     assert f"-ipmatch '{balancer}'" in text
@@ -326,7 +326,7 @@ def test_apache_sends_who_opens_a_page_on_to_https():
     rule = 'RewriteRule "^/" "https://%{SERVER_NAME}%{REQUEST_URI}" [redirect=302,last]'
     sites = [block for block in text.split("<VirtualHost ")[1:] if "WSGIScriptAlias" in block]
     assert sites and all(block.count(rule) == 1 for block in sites)
-    (proxy,) = web_of("apache_mod_wsgi", FIGURE_4, "web1")["web_trusted_proxies"]
+    (proxy,) = web_of("apache_mod_wsgi", FIGURE_4, "web1")["web_balancers"]
     assert (
         f"RewriteCond expr \"!((%{{CONN_REMOTE_ADDR}} -ipmatch '{proxy}') && %{{HTTP:X-Forwarded-Proto}} == 'https')\""
         in text
