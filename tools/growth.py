@@ -12,6 +12,7 @@ import base64
 import collections
 import html
 import io
+import itertools
 import json
 import statistics
 import sys
@@ -104,6 +105,12 @@ def title(step: dict[str, Any], narrow: bool = False) -> str:
     return f"{way}\ncut off" if step.get("killed") else way
 
 
+def did(walk: dict[str, Any]) -> str:
+    """Return what a site does in a walk, from its first figure on."""
+    figures = [step["to"] for step in walk["steps"]]
+    return "grows and shrinks" if any(later < earlier for earlier, later in itertools.pairwise(figures)) else "grows"
+
+
 def draw(walk: dict[str, Any], steps: list[dict[str, Any]]) -> Any:
     """Return the chart as a figure of matplotlib: requests, latency and errors over time, and the hosts of each step."""
     import matplotlib
@@ -135,7 +142,7 @@ def draw(walk: dict[str, Any], steps: list[dict[str, Any]]) -> Any:
     failures = sum(step["failed"] for step in steps)
     slowest = max(step["longest_write_pause_ms"] for step in steps)
     figure.suptitle(
-        f"A site grows and shrinks while {total:,} requests come: {failures} failed, longest wait of a write {slowest} ms",
+        f"A site {did(walk)} while {total:,} requests come: {failures} failed, longest wait of a write {slowest} ms",
         fontsize=14,
         fontweight="bold",
         x=0.01,
@@ -171,6 +178,7 @@ def picture(axes: Any, walk: dict[str, Any], begin: float, end: float) -> None:
 
     # What is shown in one column: from the end of a run to that of the next one that ended in order.
     ended = [step for step in walk["steps"] if not step.get("killed")]
+    ended = [step for at, step in enumerate(ended) if not at or step["hosts"] != ended[at - 1]["hosts"]]
     starts = [max(0, step["end"] - begin) for step in ended]
     rows = max(sum(1.3 + len(tiers) for tiers in step["hosts"].values()) for step in ended)
     axes.set_ylim(rows, 0)

@@ -56,6 +56,11 @@ def test_the_wait_of_a_write_is_that_of_writes_alone(walk):
     assert [step["p50_ms"] for step in steps] == [10, 10, 10, 10]
 
 
+def test_the_chart_says_whether_the_site_shrinks(walk):
+    assert growth.did(walk) == "grows and shrinks"
+    assert growth.did({"steps": walk["steps"][:2]}) == "grows"
+
+
 def test_percentiles_are_values_that_were_seen():
     assert growth.percentile([3, 1, 2], 0.5) == 2
     assert growth.percentile(list(range(100)), 0.99) == 99
