@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -59,21 +60,32 @@ def restart(box, cluster, address):
 
 @pytest.fixture
 def web_playbook(tmp_path):
-    """Return a function that runs the playbook of the tier web, with the inventory's sites changed by a function."""
+    """Return a function that runs the playbook of the tier web, with the inventory's sites changed by a function.
 
-    def play(change: Callable[[list[dict]], object] | None = None) -> subprocess.CompletedProcess:
+    With *until* it kills the run as soon as these words are printed, the name of a task for instance.
+    """
+
+    def play(change: Callable[[list[dict]], object] | None = None, until: str = "") -> subprocess.CompletedProcess:
         sites = yaml.safe_load((INVENTORY / "group_vars/all.yml").read_text())["ntier_sites"]
         if change:
             change(sites)
         variables = tmp_path / "variables.json"
         variables.write_text(json.dumps({"ntier_sites": sites, "release_health_seconds": 8}))
-        return subprocess.run(
-            ["ansible-playbook", "-i", str(INVENTORY), "ntier.django.web", "-e", f"@{variables}"],
+        command = ["ansible-playbook", "-i", str(INVENTORY), "ntier.django.web", "-e", f"@{variables}"]
+        lines = []
+        with subprocess.Popen(
+            command,
             cwd=PROJECT,
             env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            check=False,
-        )
+            start_new_session=True,
+        ) as process:
+            for line in process.stdout:
+                lines.append(line)
+                if until and until in line:
+                    os.killpg(process.pid, signal.SIGKILL)
+        return subprocess.CompletedProcess(command, process.returncode, "".join(lines), "")
 
     return play

@@ -157,6 +157,24 @@ def test_a_changed_limit_is_taken_over_without_a_release(box, web_playbook):
     assert web_playbook().returncode == 0
 
 
+def test_what_a_killed_run_has_written_is_taken_over_by_the_next(box, web_playbook):
+    """The unit is written, and the run is killed before its handlers: the next one finds nothing to write, and restarts all the same."""
+
+    def change(sites):
+        sites[2]["processes"][0].update(memory_mb=176)
+
+    before = process_of(box, WORKER)
+    assert web_playbook(change, until="units | Install the timers").returncode < 0
+    assert "MemoryMax=176M" in box.file(f"/etc/systemd/system/{WORKER.replace('@1', '@')}").content_string
+    assert process_of(box, WORKER) == before
+    assert web_playbook(change).returncode == 0
+    wait(lambda: process_of(box, WORKER) not in (0, before))
+    assert shown(box, WORKER, "MemoryMax") == str(176 * 2**20)
+    again = web_playbook(change)
+    assert "changed=0" in again.stdout.split("PLAY RECAP")[1].splitlines()[1], again.stdout
+    assert web_playbook().returncode == 0
+
+
 def test_a_schedule_that_only_systemd_refuses_changes_nothing(box, web_playbook):
     """What passes the first look, and is none all the same, is shown in systemd's own words."""
     done = web_playbook(lambda sites: sites[2]["processes"][2].update(schedule="01:00/70"))
