@@ -119,13 +119,13 @@ def notified(role):
             stack += task.get("block", []) + task.get("rescue", []) + task.get("always", [])
             names = task.get("notify", [])
             for name in [names] if isinstance(names, str) else names:
-                yield next(key for key in task if "." in key), name
+                yield next((key for key in task if "." in key), ""), name
 
 
 @pytest.mark.parametrize("role", sorted(path.parts[-3] for path in (ROOT / "roles").glob("*/handlers/main.yml")))
 def test_a_service_is_asked_wherever_a_file_would_have_it_read_again(role):
     """A run that is killed before its handlers has written files that the next run finds as they should be."""
     found = set(notified(role))
-    written = {name for module, name in found if not name.startswith("{{")}
+    written = {name for _module, name in found if not name.startswith("{{")}
     asked = {name for module, name in found if module == "ntier.django.stale_service"}
     assert written - ELSEWHERE <= asked
