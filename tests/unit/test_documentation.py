@@ -277,7 +277,7 @@ def texts_of_the_code():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value
-    for path in (ROOT / "roles").glob("*/tasks/**/*.yml"):
+    for path in [*(ROOT / "roles").glob("*/tasks/**/*.yml"), *(ROOT / "playbooks").glob("*.yml")]:
         text = " ".join(path.read_text().split())  # a sentence goes over several lines
         yield text.lower()
         yield text
@@ -335,10 +335,12 @@ def test_every_fault_is_in_troubleshooting(path):
     assert [fault for fault in faults_in(path) if fault not in quoted] == []
 
 
-def test_every_refusal_of_a_role_is_in_troubleshooting():
+def test_every_refusal_of_a_role_or_playbook_is_in_troubleshooting():
     quoted = quoted_messages()
-    for path in (ROOT / "roles").glob("*/tasks/**/*.yml"):
-        tasks = yaml.safe_load(path.read_text())
+    files = [(path, yaml.safe_load(path.read_text())) for path in (ROOT / "roles").glob("*/tasks/**/*.yml")]
+    for path in (ROOT / "playbooks").glob("*.yml"):
+        files.append((path, [task for play in yaml.safe_load(path.read_text()) for task in play.get("tasks", [])]))
+    for path, tasks in files:
         blocks = [task for task in tasks if "block" in task]
         tasks += [inner for task in blocks for key in ("block", "rescue", "always") for inner in task.get(key, [])]
         for task in tasks:
