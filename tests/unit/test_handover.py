@@ -637,3 +637,15 @@ def test_a_handover_to_another_host_waits_for_the_end_of_the_first(run, tmp_path
         handover.Run({**run.plan, "id": "box1-db2"}, print)
     run.record("done")
     handover.Run({**run.plan, "id": "box1-db2"}, print)
+
+
+# --- the copy -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rate", "limit"), [(100, ["--max-rate=100M"]), (5000, ["--max-rate=1024M"]), (0, [])])
+def test_a_copy_leaves_visitors_disk_and_network(rate, limit):
+    source = {"name": "box1", "address": "192.0.2.1", "port": 5432}
+    config = {"server": {"binaries": "/usr/lib/postgresql/15/bin"}, "source": source, "role": "copier"}
+    command = handover.copying({**config, "passfile": "/p", "authority": "/a", "rate": rate}, "/data.incoming")
+    assert command[:2] == ["/usr/lib/postgresql/15/bin/pg_basebackup", "--pgdata=/data.incoming"]
+    assert [word for word in command if word.startswith("--max-rate")] == limit

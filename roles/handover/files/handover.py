@@ -648,7 +648,7 @@ def follow(config):
     """Make this host's server a standby of another, and return what was done.
 
     :arg config: C(name), C(server) (see Server), C(settings) (the file for settings), C(source) (what L(ready) returns, with C(name), C(address)
-        and C(port)), C(role), C(passfile), C(authority).
+        and C(port)), C(role), C(passfile), C(authority), C(rate).
     """
     server, source, began = Server(config["server"]), config["source"], time.monotonic()
     what = server.what(BOUNDS["start"])
@@ -706,12 +706,9 @@ def streaming(server, seconds):
         time.sleep(0.2)
 
 
-def copy(config, server):
-    """Copy the data of another server, and start as its standby. What was here is put aside."""
-    source, unit = config["source"], config["server"]["unit"]
-    incoming = pathlib.Path(f"{server.data}.incoming")
-    if incoming.exists():
-        shutil.rmtree(incoming)
+def copying(config, incoming):
+    """Return the command that copies another server's data into a folder, at C(rate) MB in a second; 0 is as fast as it gets."""
+    source = config["source"]
     connection = f"host={source['address']} port={source['port']} user={config['role']} application_name={config['role']} passfile={config['passfile']}"
     connection += f" sslmode=verify-full sslrootcert={config['authority']} keepalives_idle=4 keepalives_interval=2 keepalives_count=3"
     command = [f"{config['server']['binaries']}/pg_basebackup", f"--pgdata={incoming}", f"--dbname={connection}"]
@@ -722,8 +719,20 @@ def copy(config, server):
         f"--slot={config['role']}",
         "--no-password",
     ]
+    if config["rate"]:
+        # The program knows MiB, and takes 1 GiB at the most.
+        command.append(f"--max-rate={min(config['rate'], 1024)}M")
+    return command
+
+
+def copy(config, server):
+    """Copy the data of another server, and start as its standby. What was here is put aside."""
+    source, unit = config["source"], config["server"]["unit"]
+    incoming = pathlib.Path(f"{server.data}.incoming")
+    if incoming.exists():
+        shutil.rmtree(incoming)
     try:
-        as_owner(command)
+        as_owner(copying(config, incoming))
     except Fault as fault:
         raise Fault(f"host {config['name']}: the data of {source['name']} can't be copied: {fault}") from fault
     systemctl("stop", unit, needed=False)
