@@ -33,6 +33,8 @@ Set a variable where Ansible looks for variables anyway: `group_vars/all.yml`, `
 Firewall, NFS and PostgreSQL let a host in by it, so it has to be the one that its connections come from. |
 | `ntier_dns_leads_to` | list of hosts | where visitors came until now | The hosts that the names of the sites lead to. \
 Set it when that changes: [The address that visitors come to](../README.md#the-address-that-visitors-come-to). |
+| `ntier_given_up` | list of hosts | none | Hosts whose rows or uploads are lost for good. Nobody waits for them any more, and the sites begin \
+without, or with what you have put back from a backup. |
 | `ntier_memory_mb` | int, of a host | what the host reports | Memory to share out, in MB. A container sees the memory of the \
 whole machine, so say it there. |
 | `ntier_cores` | int, of a host | what the host reports | Processors to count with; they decide the number of workers. |

@@ -131,11 +131,13 @@ class ActionModule(ActionBase):
         if self._task.args.get("built", False):
             check_built(cluster, [host for host in asked if host not in records], faults)
         may_move = self._task.args.get("moves", True)
+        found = databases if may_move or databases else None
+        files = media if self._task.args.get("media", False) else None
+        silent = [host for host in cluster["hosts"] if host not in asked]
+        given_up = self._listed(variables, asis.GIVING_UP)
+        moves = asis.check(cluster, self._cluster_id(variables), records, faults, found, files, given_up, silent)
         if records:
-            found = databases if may_move or databases else None
-            files = media if self._task.args.get("media", False) else None
-            moves = asis.check(cluster, self._cluster_id(variables), records, faults, found, files)
-            doors = asis.doors(cluster, records, self._said(variables), faults)
+            doors = asis.doors(cluster, records, self._listed(variables, asis.SAYING), faults)
             check_one_at_a_time(moves, doors, faults)
             leaving = asis.leaving(cluster, records, doors["staying"])
         if not may_move:
@@ -151,9 +153,9 @@ class ActionModule(ActionBase):
             display.display("\n" + "\n".join(result["plan"]) + "\n")
         return result
 
-    def _said(self, variables: dict[str, t.Any]) -> list[str]:
-        """Return the hosts that DNS leads to, as the user says; none when nothing is said."""
-        said = self._templar.template(variables[asis.SAYING]) if asis.SAYING in variables else []
+    def _listed(self, variables: dict[str, t.Any], name: str) -> list[str]:
+        """Return the hosts that a variable of the user's names; none when nothing is said."""
+        said = self._templar.template(variables[name]) if name in variables else []
         return [str(host) for host in said]
 
     def _cluster_id(self, variables: dict[str, t.Any]) -> str:

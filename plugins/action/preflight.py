@@ -32,6 +32,7 @@ PUBLIC: dict[str, dict[str, t.Any]] = {
     "ntier_sites": {"type": "raw"},
     "ntier_address": {"type": "raw"},
     "ntier_dns_leads_to": {"type": "list", "elements": "str"},
+    "ntier_given_up": {"type": "list", "elements": "str"},
     "ntier_memory_mb": {"type": "int"},
     "ntier_cores": {"type": "int"},
     "ntier_memory_shares": {"type": "dict", "options": {tier: {"type": "int"} for tier in topology.TIERS}},
@@ -233,7 +234,7 @@ class ActionModule(ActionBase):
                     hosts[host].pop(name, None)
                     faults.add(f"variable {name} (host {host})", f"can't be evaluated: {error.message}", "Correct it")
         rolevars.check_variables(hosts, specs, origin_of, faults)
-        rolevars.check_agreement(hosts, (*SHARED, "ntier_dns_leads_to"), faults)
+        rolevars.check_agreement(hosts, (*SHARED, "ntier_dns_leads_to", "ntier_given_up"), faults)
         derived = yaml.safe_load((COLLECTION / "playbooks/group_vars/all.yml").read_text(encoding="utf-8"))
         for name, better in rolevars.misspelt(names, roles, (*PUBLIC, *derived)):
             display.warning(f"Nothing reads the variable {name}; did you mean {better}?")

@@ -37,8 +37,9 @@ RETURN = r"""
 found:
   description:
     - C(what) is V(primary), V(standby), V(stopped), V(crashed), or V(none) without any data; C(system), the system identifier; C(version); C(bytes) of the
-      data; C(free), the free bytes of its file system; C(databases), how many there are beside the three of every server; C(handover), C(id) and C(step) of the
-      handover that began here last; C(leftovers), whether a handover has left its agent or its plan here.
+      data; C(free), the free bytes of its file system; C(databases), how many there are beside the three of every server; C(ours), whether the role
+      P(ntier.django.database#role) has configured the server; C(handover), C(id) and C(step) of the handover that began here last; C(leftovers), whether a
+      handover has left its agent or its plan here.
   type: dict
   returned: success
 """
@@ -68,6 +69,7 @@ def main():
         "bytes": 0,
         "free": databases.free_in(home),
         "databases": 0,
+        "ours": False,
         "handover": databases.handover_of(module.params["state"]),
         "leftovers": os.path.isdir("/etc/ntier-handover"),
     }
@@ -82,6 +84,7 @@ def main():
         what, system = databases.what_of(output, fenced) if status == 0 else ("crashed", "")
         found.update(what=what, system=system, version=version, bytes=databases.size_of(data))
         found.update(databases=databases.own_databases(data), free=databases.free_in(data))
+        found.update(ours=os.path.exists(f"/etc/postgresql/{version}/main/conf.d/ntier.conf"))
     module.exit_json(changed=False, found=found)
 
 

@@ -21,6 +21,10 @@ options:
     description: Where the program of the role P(ntier.django.media_move#role) writes down how far it is.
     type: path
     default: /var/lib/ntier-media-move/state.json
+  measure:
+    description: Whether to count the files and their bytes, which takes a while where there are many. Without, both are 0.
+    type: bool
+    default: true
 attributes:
   check_mode:
     description: Nothing is ever changed.
@@ -36,7 +40,8 @@ EXAMPLES = r"""
 RETURN = r"""
 found:
   description:
-    - C(mounted), type and source of what is mounted on the folder, empty for a plain one; C(there), whether the folder is there; C(files) and C(bytes) of what
+    - C(mounted), type and source of what is mounted on the folder, empty for a plain one; C(there), whether the folder is there; C(page), whether it has the
+      page by which the media tier tells that its disk is there; C(files) and C(bytes) of what
       lies on the host itself; C(free), the free bytes, and C(inodes), the free inodes of its file system; C(move), C(id) and C(step) of the move that began
       here last.
   type: dict
@@ -56,6 +61,7 @@ def main():
         argument_spec={
             "folder": {"type": "path", "default": "/srv/media"},
             "state": {"type": "path", "default": "/var/lib/ntier-media-move/state.json"},
+            "measure": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
@@ -64,11 +70,12 @@ def main():
         mounted = media.mounted_on(file.read(), folder)
     # A look at a folder whose server is away would wait for it.
     remote = mounted.startswith(("nfs", "autofs "))
-    files, size = (0, 0) if remote else media.measure(folder)
+    files, size = (0, 0) if remote or not module.params["measure"] else media.measure(folder)
     free, inodes = media.room_in(os.path.dirname(folder) if remote else folder)
     found = {
         "mounted": mounted,
         "there": remote or os.path.isdir(folder),
+        "page": not remote and os.path.exists(os.path.join(folder, media.HEALTH)),
         "files": files,
         "bytes": size,
         "free": free,

@@ -26,13 +26,15 @@ def record(
     :arg topology: the value of C(topology.build).
     :arg cluster: the cluster's id.
     :arg doors: where visitors come to, the value of L(doors).
-    :return: C(cluster), C(figure), C(serves) (tiers), C(members) (tier → names of all its hosts), C(doors) (names of the hosts that visitors come to).
+    :return: C(name) of the host, C(cluster), C(figure), C(serves) (tiers), C(members) (tier → names of all its hosts), C(doors) (names of the hosts that
+        visitors come to).
     """
     doors = doors or {"at": entrances(topology), "staying": []}
     hosts = {tier: list(entry["hosts"]) for tier, entry in topology["tiers"].items()}
     # A balancer that stays in service until visitors come elsewhere.
     hosts["load_balancer"] += doors["staying"]
     return {
+        "name": host,
         "cluster": cluster,
         "figure": topology["figure"],
         "serves": [tier for tier, names in hosts.items() if host in names],
@@ -127,6 +129,8 @@ def doors(
     return result
 
 
+#: Names hosts whose data is lost for good; nobody but the user knows it.
+GIVING_UP = "ntier_given_up"
 #: The answers of hosts none of which has answered.
 NOBODY: t.Mapping[str, t.Any] = types.MappingProxyType({})
 #: Bytes of a copy in a second, as slow as disks and networks are that one meets.
@@ -166,14 +170,18 @@ def check(
     faults: Faults,
     databases: t.Mapping[str, t.Mapping[str, t.Any]] | None = NOBODY,
     media: t.Mapping[str, t.Mapping[str, t.Any]] | None = None,
+    given_up: t.Sequence[str] = (),
+    silent: t.Sequence[str] = (),
 ) -> dict[str, dict[str, t.Any]]:
-    """Note in *faults* what would lose data: hosts of another cluster, and data that the inventory leaves behind.
+    """Note in *faults* what would lose data: hosts of another cluster, data that the inventory leaves behind, and hosts that should have data and have none.
 
     :arg cluster: the id of the inventory's cluster; empty when it has none yet.
     :arg records: host → the record that it keeps, for hosts that have one.
     :arg databases: host → what the module C(database_state) has found there, for the hosts that were asked; None for a playbook
         that moves nothing and has not asked.
     :arg media: host → what the module C(media_state) has found there; None where the media may not move.
+    :arg given_up: the value of C(ntier_given_up).
+    :arg silent: hosts of the inventory that were not asked, because of C(--limit).
     :return: C(database), see L(database_move), and C(media), see L(media_move); each empty where nothing moves. Without *databases* that of the database
         has C(from) and C(to) alone.
     """
@@ -181,6 +189,7 @@ def check(
     for host, found in records.items():
         if cluster and found.get("cluster") == cluster:
             own[host] = found
+            check_name(topology, host, found, faults)
         elif not found.get("cluster"):
             faults.add(
                 f"host {host}",
@@ -196,10 +205,15 @@ def check(
             )
     moves: dict[str, dict[str, t.Any]] = {"database": {}, "media": {}}
     for tier, what in KEEPERS.items():
-        keepers = dict.fromkeys(host for found in own.values() for host in found.get("members", {}).get(tier, []))
+        known = (host for found in own.values() for host in found.get("members", {}).get(tier, []))
+        keepers = dict.fromkeys(host for host in known if host not in given_up)
         wanted = topology["tiers"][tier]["hosts"]
         left = [host for host in keepers if host not in wanted]
         if not left:
+            if tier == "database" and databases is not None:
+                check_rows(wanted, keepers, databases, silent, given_up, faults)
+            elif tier == "media" and media is not None:
+                check_uploads(wanted, keepers, media, silent, given_up, faults)
             continue
         alone = len(left) == len(keepers) == len(wanted) == 1 and (tier == "database" or media is not None)
         if alone and left[0] in topology["hosts"]:
@@ -219,6 +233,148 @@ def check(
         else:
             faults.add(f"group {tier}", gone, f"Put {listed(left)} back into the group {tier}: this version does not move them yet")  # fmt: skip
     return moves
+
+
+def check_name(topology: t.Mapping[str, t.Any], host: str, found: t.Mapping[str, t.Any], faults: Faults) -> None:
+    """Note in *faults* a host that answers from another one's machine, or whose name has changed although others go by it.
+
+    :arg found: the record that the host keeps. Older ones have no name.
+    """
+    was = found.get("name") or host
+    serves = [tier for tier in found.get("serves", []) if tier in KEEPERS]
+    if was == host or not (was in topology["hosts"] or serves or was in found.get("doors", [])):
+        return
+    if was in topology["hosts"]:
+        faults.add(
+            f"host {host}",
+            f"answers from the machine that was {was} when site ended there last",
+            f"See that ansible_host of {host} and of {was} lead where they led to before; if the machine is a copy of {was}, remove {RECORD} on it",
+        )
+    else:
+        faults.add(
+            f"host {host}",
+            f"is the machine that was {was} when site ended there last, and what the hosts know of each other goes by names",
+            f"Call it {was} again",
+        )
+
+
+#: What to do where data is gone that hosts remember.
+LOST = "When it is lost for good, say {variable}: [{host}], and the sites begin without it"
+
+
+def moved_to(host: str, handover: t.Mapping[str, str], steps: t.Container[str]) -> str:
+    """Return where a host's data has gone by what it has written down of the last move; empty when it has not."""
+    source, _dash, target = handover.get("id", "").partition(f"{host}-")
+    return target if not source and handover.get("step") in steps else ""
+
+
+def check_rows(
+    wanted: t.Sequence[str],
+    keepers: t.Container[str],
+    databases: t.Mapping[str, t.Mapping[str, t.Any]],
+    silent: t.Sequence[str],
+    given_up: t.Sequence[str],
+    faults: Faults,
+) -> None:
+    """Note in *faults* a database host without a database, although there is one elsewhere, or there was one.
+
+    :arg wanted: the hosts of the group database; *keepers*, those of them that hosts remember as such. For the rest see L(check).
+    """
+    for host in wanted:
+        found = databases.get(host)
+        if found is None:
+            continue
+        if found["what"] != "none" and found["databases"]:
+            twins = [
+                name
+                for name, other in databases.items()
+                if name != host and other["what"] == found["what"] == "primary"
+            ]
+            for name in [name for name in twins if databases[name]["system"] == found["system"]]:
+                faults.add(
+                    "group database",
+                    f"the servers of {host} and {name} are primaries of the same data, and each may hold rows that the other lacks",
+                    "Stop the one that no site uses, compare the two, and move its data directory away",
+                )
+            continue
+        # A site that has a record has a database, so what has none now has lost it.
+        target = moved_to(host, found["handover"], ["promoted", "done"])
+        elsewhere = [
+            name for name, other in databases.items() if name not in wanted and other["ours"] and other["databases"]
+        ]
+        if host in given_up:
+            continue
+        if target:
+            faults.add(
+                f"host {host}",
+                f"has handed the databases over to {target}, in a run that did not come to its end, and would start without them",
+                f"Put {target} into the group database and run site to its end; they move back after that",
+            )
+        elif host in keepers:
+            faults.add(
+                f"host {host}",
+                "shall have the sites' rows, as the hosts remember, and has no database: it is another machine, or was emptied",
+                f"See that ansible_host leads to the machine that has them, or put its data back. {LOST.format(variable=GIVING_UP, host=host)}",
+            )
+        elif elsewhere:
+            faults.add(
+                f"host {host}",
+                f"would start without the databases that an earlier run has made on {listed(elsewhere)}",
+                f"Put {listed(elsewhere)} into the group database until site has come to its end; they move after that",
+            )
+        elif silent:
+            faults.add(
+                f"host {host}",
+                f"has no database yet, and whether {listed(silent)} has one was not asked",
+                "Run it without --limit",
+            )
+
+
+def check_uploads(
+    wanted: t.Sequence[str],
+    keepers: t.Container[str],
+    media: t.Mapping[str, t.Mapping[str, t.Any]],
+    silent: t.Sequence[str],
+    given_up: t.Sequence[str],
+    faults: Faults,
+) -> None:
+    """Note in *faults* a media host without the uploads, although they are elsewhere, or were here. See L(check_rows)."""
+    for host in wanted:
+        found = media.get(host)
+        if found is None or host in given_up:
+            continue
+        remote = found["mounted"].startswith(("nfs4 ", "autofs "))
+        if found["page"] and not remote:
+            continue
+        target = moved_to(host, found["move"], ["switched", "done"])
+        elsewhere = [
+            name for name, other in media.items() if name not in wanted and other["page"] and not other["mounted"]
+        ]
+        if remote and (target or host in keepers):
+            faults.add(
+                f"host {host}",
+                f"shall have the sites' uploads, and uses those of {target or 'another host'}",
+                f"Put {target or 'the host that has them'} into the group media and run site to its end; they move back after that",
+            )
+        elif host in keepers:
+            faults.add(
+                f"host {host}",
+                "shall have the sites' uploads, as the hosts remember, and /srv/media is not the folder that was there: its disk is not mounted, or it is"
+                " another machine",
+                f"Mount the disk, or see that ansible_host leads to the machine that has them. {LOST.format(variable=GIVING_UP, host=host)}",
+            )
+        elif elsewhere:
+            faults.add(
+                f"host {host}",
+                f"would start without the uploads that an earlier run has made room for on {listed(elsewhere)}",
+                f"Put {listed(elsewhere)} into the group media until site has come to its end; they move after that",
+            )
+        elif silent:
+            faults.add(
+                f"host {host}",
+                f"has no uploads yet, and whether {listed(silent)} has some was not asked",
+                "Run it without --limit",
+            )
 
 
 def database_move(
@@ -345,6 +501,12 @@ def media_move(
             f"host {old}",
             f"shall hand the uploads over to {new}, and has no folder /srv/media",
             "Put the host that has them into the group media",
+        )
+    elif not begun and not here["page"]:
+        faults.add(
+            f"host {old}",
+            f"shall hand the uploads over to {new}, and its /srv/media is not the folder that was there: perhaps its disk is not mounted",
+            "Mount it, and run it again",
         )
     if not back and there["mounted"].startswith("nfs4 "):
         faults.add(

@@ -48,6 +48,7 @@ def faults_of(cluster, records, name=ID):
 
 def test_a_host_remembers_its_cluster_what_it_serves_and_all_members():
     assert asis.record(shipped("2-database"), ID, "db1") == {
+        "name": "db1",
         "cluster": ID,
         "figure": "20-2",
         "serves": ["database"],
@@ -60,10 +61,11 @@ def test_a_host_remembers_its_cluster_what_it_serves_and_all_members():
 def test_every_host_remembers_the_same_but_what_it_serves(name):
     cluster = shipped(name)
     found = records_of(cluster)
-    assert {json.dumps({**record, "serves": []}) for record in found.values()} == {
-        json.dumps({**found["box1"], "serves": []})
+    assert {json.dumps({**record, "name": "", "serves": []}) for record in found.values()} == {
+        json.dumps({**found["box1"], "name": "", "serves": []})
     }
     for host, record in found.items():
+        assert record["name"] == host
         assert record["serves"] == [tier for tier, members in record["members"].items() if host in members] != []
         assert json.loads(json.dumps(record)) == record
 
@@ -510,8 +512,8 @@ GB = 10**9
 
 def kept(what="none", system="", **more):
     """Return what the module database_state finds on a host."""
-    version = "15" if what != "none" else ""
-    return {"what": what, "system": system, "version": version, "bytes": 0, "free": 50 * GB, "databases": 0, "handover": {}, **more}  # fmt: skip
+    found = {"what": what, "system": system, "version": "15" if what != "none" else "", "bytes": 0, "free": 50 * GB}
+    return {**found, "databases": 0, "ours": what != "none", "handover": {}, **more}
 
 
 def move_of(found, before=None, after=None):
@@ -672,10 +674,20 @@ OVER = ({**FIGURE_4, "media": ["cache1"]}, {**FIGURE_4, "media": ["media1"], "me
 
 def files(**more):
     """Return what the module media_state finds on a host."""
-    return {"mounted": "", "there": False, "files": 0, "bytes": 0, "free": 50 * GB, "inodes": 10**6, "move": {}, **more}
+    return {
+        "mounted": "",
+        "there": False,
+        "page": False,
+        "files": 0,
+        "bytes": 0,
+        "free": 50 * GB,
+        "inodes": 10**6,
+        "move": {},
+        **more,
+    }
 
 
-FULL = files(there=True, files=2000, bytes=2 * GB)
+FULL = files(there=True, page=True, files=2000, bytes=2 * GB)
 EMPTY = files(there=True)
 
 
@@ -869,7 +881,7 @@ def test_files_are_counted_where_they_come_and_go(host, record, asked):
     facts = {"ansible_local": {"ntier": record} if record is not None else {}}
     known = {"inventory_hostname": host, "ntier_topology": build(FIGURE_3), "ansible_facts": facts}
     templar = Templar(DataLoader(), {**task["vars"], **known})
-    assert templar.evaluate_conditional(task["when"]) is asked
+    assert templar.template(task["ntier.django.media_state"]["measure"]) is asked
 
 
 def test_while_media_move_all_who_use_them_reach_the_new_host_and_afterwards_those_to_come():
@@ -997,3 +1009,163 @@ def test_a_playbook_that_moves_nothing_is_told_that_a_move_is_due():
     faults = Faults()
     move = asis.check(build(FIGURE_2), ID, records_of(build(ONE_BOX)), faults, None)
     assert (move, faults.sentences) == ({"database": {"from": "box1", "to": "db1"}, "media": {}}, [])
+
+
+# --- data that is not where it shall be ---------------------------------------------------------------------------
+
+ROWS = "the sites' rows, as the hosts remember, and has no database: it is another machine, or was emptied."
+
+
+def missing(groups, databases=None, media=None, before=None, **more):
+    """Return what is refused when the groups stay as hosts remember them, or nobody remembers any: before={}."""
+    faults = Faults()
+    records = {} if before == {} else records_of(build(before or groups))
+    moves = asis.check(
+        build(inventory(groups, **more.pop("hosts", {}))), ID, records, faults, databases or {}, media, **more
+    )
+    assert moves == {"database": {}, "media": {}}
+    return faults.sentences
+
+
+def test_data_where_it_was_is_welcome():
+    hosts = {"box1": kept(), "db1": PRIMARY}
+    assert missing(FIGURE_2, hosts, {"box1": FULL, "db1": files()}) == []
+    assert missing(FIGURE_2, {"box1": kept(), "db1": {**PRIMARY, "what": "crashed"}}) == []
+    # Hosts on which nothing is yet.
+    assert missing(FIGURE_3, {"box1": kept(), "db1": kept()}, {"box1": files(), "media1": files()}, before={}) == []
+    # Half built, and nobody has written a record.
+    assert missing(FIGURE_2, {"box1": kept(), "db1": kept("primary", "1")}, before={}) == []
+    assert missing(ONE_BOX, {"box1": PRIMARY}, {"box1": FULL}, before={}) == []
+    # Of somebody else.
+    assert missing(FIGURE_2, {"box1": {**PRIMARY, "ours": False}, "db1": kept()}, before={}) == []
+
+
+@pytest.mark.parametrize("found", [kept(), kept("primary", "2"), kept("stopped", "2")])
+def test_a_database_host_that_was_emptied_is_refused(found):
+    """Or another machine of that name, which would begin without any row."""
+    (fault,) = missing(FIGURE_2, {"box1": kept(), "db1": found})
+    assert fault == (
+        f"host db1: shall have {ROWS} See that ansible_host leads to the machine that has them, or put its data back."
+        " When it is lost for good, say ntier_given_up: [db1], and the sites begin without it."
+    )
+    assert missing(FIGURE_2, {"box1": kept(), "db1": found}, given_up=["db1"]) == []
+
+
+def test_a_host_that_is_given_up_may_vanish():
+    groups = {**FIGURE_2, "database": ["db2"]}
+    (fault,) = missing(groups, {"box1": kept(), "db2": kept()}, before=FIGURE_2)
+    assert fault.startswith("group database: is without db1 now")
+    assert missing(groups, {"box1": kept(), "db2": kept()}, before=FIGURE_2, given_up=["db1"]) == []
+
+
+def test_a_database_that_has_moved_in_a_run_that_was_cut_off_is_not_begun_anew():
+    """The inventory is as before, and so is what the hosts remember."""
+    databases = {"box1": kept(handover={"id": "box1-db1", "step": "done"}), "db1": PRIMARY}
+    for hosts in ({}, {"retired": ["db1"]}):
+        (fault,) = missing(ONE_BOX, databases, hosts=hosts)
+        assert fault == (
+            "host box1: has handed the databases over to db1, in a run that did not come to its end, and would start without them."
+            " Put db1 into the group database and run site to its end; they move back after that."
+        )
+
+
+def test_a_database_of_a_first_run_that_was_cut_off_is_not_begun_anew():
+    (fault,) = missing(FIGURE_2, {"box1": PRIMARY, "db1": kept()}, before={})
+    assert fault == (
+        "host db1: would start without the databases that an earlier run has made on box1."
+        " Put box1 into the group database until site has come to its end; they move after that."
+    )
+
+
+def test_a_new_database_host_is_not_built_alone():
+    """With --limit nobody knows what the others have."""
+    faults = missing(FIGURE_2, {"db1": kept()}, {"db1": files()}, before={}, silent=["box1"])
+    assert faults == ["host db1: has no database yet, and whether box1 has one was not asked. Run it without --limit."]
+    assert missing(FIGURE_2, {"box1": kept()}, {"box1": FULL}, before={}, silent=["db1"]) == []
+    assert missing(FIGURE_2, {"db1": PRIMARY}, {"db1": files()}, silent=["box1"]) == []
+
+
+def test_two_primaries_of_the_same_data_are_refused_without_a_move():
+    faults = missing(FIGURE_2, {"box1": {**PRIMARY, "what": "primary"}, "db1": PRIMARY})
+    assert faults == [
+        "group database: the servers of db1 and box1 are primaries of the same data, and each may hold rows that the other lacks."
+        " Stop the one that no site uses, compare the two, and move its data directory away."
+    ]
+    assert missing(FIGURE_2, {"box1": {**PRIMARY, "system": "9"}, "db1": PRIMARY}) == []
+
+
+@pytest.mark.parametrize("found", [files(), files(there=True), files(there=True, files=3)])
+def test_a_media_host_whose_disk_is_not_there_is_refused(found):
+    (fault,) = missing(FIGURE_3, {"db1": PRIMARY}, {"box1": files(mounted="autofs systemd-1"), "media1": found})
+    assert fault == (
+        "host media1: shall have the sites' uploads, as the hosts remember, and /srv/media is not the folder that was there: its disk is not"
+        " mounted, or it is another machine. Mount the disk, or see that ansible_host leads to the machine that has them."
+        " When it is lost for good, say ntier_given_up: [media1], and the sites begin without it."
+    )
+    assert missing(FIGURE_3, {"db1": PRIMARY}, {"media1": found}, given_up=["media1"]) == []
+
+
+def test_uploads_that_have_moved_in_a_run_that_was_cut_off_are_not_begun_anew():
+    found = files(mounted="nfs4 media1:/srv/media", there=True, move={"id": "box1-media1", "step": "switched"})
+    for step, target in (("switched", "media1"), ("copying", "another host")):
+        found["move"]["step"] = step
+        (fault,) = missing(FIGURE_2, {"db1": PRIMARY}, {"box1": found, "media1": FULL})
+        assert fault.startswith(f"host box1: shall have the sites' uploads, and uses those of {target}. Put ")
+
+
+def test_uploads_of_a_first_run_that_was_cut_off_are_not_begun_anew():
+    hosts = {"box1": FULL, "media1": files()}
+    (fault,) = missing(FIGURE_3, {"box1": kept(), "db1": PRIMARY}, hosts, before={})
+    assert fault.startswith(
+        "host media1: would start without the uploads that an earlier run has made room for on box1."
+    )
+    (fault,) = missing(FIGURE_3, {"db1": PRIMARY}, {"media1": files()}, before={}, silent=["box1"])
+    assert fault == "host media1: has no uploads yet, and whether box1 has some was not asked. Run it without --limit."
+
+
+def test_a_folder_whose_disk_is_not_mounted_is_not_handed_over():
+    """It has no file, and nobody would miss one before it is too late."""
+    _move, (fault,) = media_move_of({"box1": files(there=True), "media1": EMPTY})
+    assert fault.startswith(
+        "host box1: shall hand the uploads over to media1, and its /srv/media is not the folder that was there"
+    )
+
+
+# --- machines under other names -----------------------------------------------------------------------------------
+
+
+def test_a_machine_that_was_another_host_is_refused():
+    """Names that were swapped, and a copy of a machine that brought its record along."""
+    cluster = build(FIGURE_2)
+    records = records_of(cluster)
+    faults = faults_of(cluster, {"box1": records["db1"], "db1": records["box1"]})
+    assert [fault.split(". ")[0] for fault in faults] == [
+        "host box1: answers from the machine that was db1 when site ended there last",
+        "host db1: answers from the machine that was box1 when site ended there last",
+    ]
+    grown = build({**FIGURE_4, "web": ["web1", "web2", "web3"]})
+    records = records_of(build(FIGURE_4))
+    (fault,) = faults_of(grown, {**records, "web3": records["web2"]})
+    assert fault == (
+        "host web3: answers from the machine that was web2 when site ended there last. See that ansible_host of web3 and of web2 lead where they led"
+        f" to before; if the machine is a copy of web2, remove {asis.RECORD} on it."
+    )
+
+
+def test_a_host_that_keeps_data_or_that_visitors_come_to_keeps_its_name():
+    records = records_of(build(FIGURE_2))
+    renamed = build({**FIGURE_2, "database": ["rows1"]})
+    (first, *_others) = faults_of(renamed, {"box1": records["box1"], "rows1": records["db1"]})
+    assert first == (
+        "host rows1: is the machine that was db1 when site ended there last, and what the hosts know of each other goes by names. Call it db1 again."
+    )
+    records = records_of(build(FIGURE_4))
+    web = build({**FIGURE_4, "web": ["web1", "web9"]})
+    assert faults_of(web, {**without_key(records, "web2"), "web9": records["web2"]}) == []
+    # Older versions wrote no name.
+    del records["web2"]["name"]
+    assert faults_of(build(FIGURE_4), records) == []
+
+
+def without_key(found, key):
+    return {name: value for name, value in found.items() if name != key}
