@@ -525,6 +525,25 @@ def quoted(text):
     return "'" + text.replace("'", "''") + "'"
 
 
+#: What a database has that another host may not have: extensions, and orders that columns are sorted by beside the database's own.
+EXTENSIONS = "SELECT extname AS name FROM pg_extension"
+COLLATIONS = """SELECT DISTINCT collname AS name FROM pg_attribute JOIN pg_collation ON pg_collation.oid = attcollation
+WHERE attnum > 0 AND NOT attisdropped AND collname NOT IN ('default', 'ucs_basic', 'pg_c_utf8')"""
+
+
+def inside(server):
+    """Return the extensions and the collations of all databases that one can connect to, two sets of names."""
+    extensions, collations = set(), set()
+    for row in server.ask("SELECT datname AS name FROM pg_database WHERE datallowconn"):
+        session = Session(server.place["socket"], None, row["name"])
+        try:
+            extensions.update(found["name"] for found in session.ask(EXTENSIONS, 5))
+            collations.update(found["name"] for found in session.ask(COLLATIONS, 5))
+        finally:
+            session.close()
+    return extensions, collations
+
+
 def ready(config):
     """Let a standby copy the server, and return what it has to be told.
 
@@ -553,13 +572,15 @@ def ready(config):
         server.ask(f"SELECT pg_create_physical_replication_slot({quoted(role)}, true)")
         changed = True
     locales = "SELECT DISTINCT datcollate AS name FROM pg_database UNION SELECT datctype FROM pg_database"
+    extensions, collations = inside(server)
     return {
         "changed": changed,
         "system": server.value("SELECT system_identifier FROM pg_control_system()"),
         "major": int(server.value("SHOW server_version_num")) // 10000,
         "bytes": int(server.value("SELECT sum(pg_database_size(oid)) FROM pg_database")),
         "settings": {name: int(server.value(f"SHOW {name}")) for name in AT_LEAST},
-        "locales": sorted(row["name"] for row in server.ask(locales)),
+        "locales": sorted({row["name"] for row in server.ask(locales)} | collations),
+        "extensions": sorted(extensions),
         "library": os.confstr("CS_GNU_LIBC_VERSION"),
         "tablespaces": [
             row["spcname"] for row in server.ask("SELECT spcname FROM pg_tablespace WHERE spcname !~ '^pg_'")
@@ -603,7 +624,8 @@ def unfit(source, target):
     """Return why a host can't take a server's data, one sentence each; empty when it can.
 
     :arg source: what L(ready) returns, with C(name).
-    :arg target: C(name), C(major), C(library), C(free) (bytes), C(holds): databases and roles of its own, C(system) and C(what) as in L(decide).
+    :arg target: C(name), C(major), C(library), C(extensions) that could be made there, C(free) (bytes), C(holds): databases and roles of its own, C(system)
+        and C(what) as in L(decide).
     """
     here, there, reasons = f"host {target['name']}", source["name"], []
     if target["major"] != source["major"]:
@@ -616,6 +638,12 @@ def unfit(source, target):
         reasons.append(
             f"{here}: has {target['library']}, and {there} {source['library']}, which may sort {', '.join(moving)} in another way, so that indexes"
             " would be wrong. Use the same release of the system on both, or move by dump and restore"
+        )
+    foreign = [name for name in source["extensions"] if name not in target["extensions"]]
+    if foreign:
+        reasons.append(
+            f"{here}: lacks what the extensions {', '.join(foreign)} consist of, which databases of {there} use. Install their packages for PostgreSQL"
+            f" {source['major']} there, as on {there}"
         )
     if source["tablespaces"]:
         reasons.append(
@@ -637,6 +665,12 @@ def unfit(source, target):
             " or use another host"
         )
     return reasons
+
+
+def available(binaries):
+    """Return the names of the extensions whose files a host has, where Debian's packages put them."""
+    folder = pathlib.Path(binaries.replace("/lib/", "/share/").removesuffix("/bin"), "extension")
+    return sorted(path.stem for path in folder.glob("*.control"))
 
 
 def needed_bytes(size):
@@ -665,6 +699,7 @@ def follow(config):
         "name": config["name"],
         "major": int(re.search(r"(\d+)", version).group(1)),
         "library": os.confstr("CS_GNU_LIBC_VERSION"),
+        "extensions": available(config["server"]["binaries"]),
         "free": place.f_bavail * place.f_frsize,
         "holds": held(server, what),
         "system": control["system"],
