@@ -116,7 +116,10 @@ class ActionModule(ActionBase):
             for address, reason in ((own.get("__ntier_routes") or {}).get("missing") or {}).items():
                 check_route(cluster, host, address, reason, faults)
             if "found" in (own.get("__ntier_database") or {}):
-                databases[host] = own["__ntier_database"]["found"]
+                databases[host] = dict(own["__ntier_database"]["found"])
+                if not databases[host]["version"] and "distribution" in facts:
+                    packaged = asis.PACKAGED.get(f"{facts['distribution']} {_release(facts)}", "")
+                    databases[host]["version"] = str(own.get("database_version") or packaged)
             if "found" in (own.get("__ntier_media") or {}):
                 media[host] = own["__ntier_media"]["found"]
             record = (facts.get("ansible_local") or {}).get("ntier")

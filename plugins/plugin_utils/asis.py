@@ -139,6 +139,12 @@ COPIED = 50 * 10**6
 AROUND = 60
 
 
+#: The major version of PostgreSQL that a system packages, as in the role database.
+PACKAGED: t.Mapping[str, str] = types.MappingProxyType(
+    {"Debian 12": "15", "Debian 13": "17", "Ubuntu 22.04": "14", "Ubuntu 24.04": "16"}
+)
+
+
 def needed(size: int) -> int:
     """Return the room that a copy of a server's data needs: itself, and what is written while it is made."""
     return size + size // 10 + (512 << 20)

@@ -1051,6 +1051,10 @@ def test_a_database_host_that_was_emptied_is_refused(found):
     assert missing(FIGURE_2, {"box1": kept(), "db1": found}, given_up=["db1"]) == []
 
 
+def test_the_versions_that_systems_package_are_those_of_the_role():
+    assert asis.PACKAGED == yaml.safe_load((ROOT / "roles/database/vars/main.yml").read_text())["__database_versions"]
+
+
 def test_a_host_that_is_given_up_may_vanish():
     groups = {**FIGURE_2, "database": ["db2"]}
     (fault,) = missing(groups, {"box1": kept(), "db2": kept()}, before=FIGURE_2)
