@@ -32,6 +32,17 @@ def mounted_on(text, folder):
     return found
 
 
+def sites_in(folder):
+    """Return the names of the sites that have files in a folder, also of those that have left the inventory."""
+    if not os.path.isdir(folder):
+        return []
+    found = [entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
+    folders = [
+        path for path in found if not os.path.basename(path).startswith(".") and os.path.basename(path) != "lost+found"
+    ]
+    return sorted(os.path.basename(path) for path in folders if any(names for _place, _folders, names in os.walk(path)))
+
+
 def measure(folder):
     """Return how many files there are below a folder, and their bytes; a file that vanishes meanwhile is none."""
     files, size = 0, 0

@@ -41,9 +41,8 @@ RETURN = r"""
 found:
   description:
     - C(mounted), type and source of what is mounted on the folder, empty for a plain one; C(there), whether the folder is there; C(page), whether it has the
-      page by which the media tier tells that its disk is there; C(files) and C(bytes) of what
-      lies on the host itself; C(free), the free bytes, and C(inodes), the free inodes of its file system; C(move), C(id) and C(step) of the move that began
-      here last.
+      page by which the media tier tells that its disk is there; C(sites), the names of those that have files; C(files) and C(bytes) of what lies on the host
+      itself; C(free), the free bytes, and C(inodes), the free inodes of its file system; C(move), C(id) and C(step) of the move that began here last.
   type: dict
   returned: success
 """
@@ -76,6 +75,7 @@ def main():
         "mounted": mounted,
         "there": remote or os.path.isdir(folder),
         "page": not remote and os.path.exists(os.path.join(folder, media.HEALTH)),
+        "sites": [] if remote else media.sites_in(folder),
         "files": files,
         "bytes": size,
         "free": free,

@@ -514,6 +514,13 @@ def media_move(
             f"shall hand the uploads over to {new}, and its /srv/media is not the folder that was there: perhaps its disk is not mounted",
             "Mount it, and run it again",
         )
+    strangers = [name for name in here["sites"] if name not in [site["name"] for site in topology["sites"]]]
+    if not begun and strangers:
+        faults.add(
+            f"host {old}",
+            f"has files of {listed(strangers)}, which ntier_sites does not name, and they would stay behind",
+            f"Put {listed(strangers)} back into ntier_sites until the move is over, or move those folders out of /srv/media",
+        )
     if not back and there["mounted"].startswith("nfs4 "):
         faults.add(
             f"host {new}",

@@ -678,6 +678,7 @@ def files(**more):
         "mounted": "",
         "there": False,
         "page": False,
+        "sites": [],
         "files": 0,
         "bytes": 0,
         "free": 50 * GB,
@@ -1125,6 +1126,25 @@ def test_uploads_of_a_first_run_that_was_cut_off_are_not_begun_anew():
     )
     (fault,) = missing(FIGURE_3, {"db1": PRIMARY}, {"media1": files()}, before={}, silent=["box1"])
     assert fault == "host media1: has no uploads yet, and whether box1 has some was not asked. Run it without --limit."
+
+
+def test_files_of_a_site_that_left_do_not_stay_behind_unsaid():
+    """The user of such a site may not be on the new host, so they are not copied."""
+    site = build(FIGURE_3)["sites"][0]["name"]
+    _move, (fault,) = media_move_of({"box1": {**FULL, "sites": ["gone", site]}, "media1": EMPTY})
+    assert fault == (
+        "host box1: has files of gone, which ntier_sites does not name, and they would stay behind."
+        " Put gone back into ntier_sites until the move is over, or move those folders out of /srv/media."
+    )
+
+
+def test_only_folders_with_files_are_those_of_sites(tmp_path):
+    for name in ("blog/media", "shop/static", "lost+found", ".ntier-move/blog"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("blog/media/a.png", "lost+found/b", ".ntier-move/blog/c", "ntier-health"):
+        (tmp_path / name).write_text("")
+    assert media.sites_in(str(tmp_path)) == ["blog"]
+    assert media.sites_in(str(tmp_path / "none")) == []
 
 
 def test_a_folder_whose_disk_is_not_mounted_is_not_handed_over():
