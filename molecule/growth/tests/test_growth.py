@@ -230,6 +230,9 @@ def test_the_balancer_goes_and_the_uploads_come_back(unnoticed, site, cluster):
     assert not over_the_network(cluster["box1"])
     accepted = len(unnoticed.report()["uploaded"])
     assert uploads(cluster["box1"]) >= accepted > 0
+    for unit in ("nginx", "nfs-server"):
+        assert not cluster["media1"].service(unit).is_running
+        assert not cluster["media1"].service(unit).is_enabled
 
 
 @pytest.mark.long
