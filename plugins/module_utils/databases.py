@@ -50,6 +50,22 @@ def own_databases(data):
     return max(0, sum(name.isdigit() for name in names) - 3)
 
 
+def ours(path, configuration="/etc/postgresql"):
+    """Return whether the role database has configured a server.
+
+    :arg path: C(PG_VERSION) in the folder of its data.
+    """
+    return os.path.exists(os.path.join(configuration, path.split(os.sep)[-3], "main", "conf.d", "ntier.conf"))
+
+
+def first(paths, configuration="/etc/postgresql"):
+    """Return the server that counts where there are several versions, none or one: one of ours before others, and the newest of these.
+
+    :arg paths: C(PG_VERSION) in the folders of their data.
+    """
+    return sorted(paths, key=lambda path: (ours(path, configuration), int(path.split(os.sep)[-3])))[-1:]
+
+
 def free_in(folder):
     """Return the free bytes of the file system where a folder is or would be."""
     while not os.path.isdir(folder):

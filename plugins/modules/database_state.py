@@ -73,8 +73,7 @@ def main():
         "handover": databases.handover_of(module.params["state"]),
         "leftovers": os.path.isdir("/etc/ntier-handover"),
     }
-    places = glob.glob(os.path.join(home, "[0-9]*", "main", "PG_VERSION"))
-    for path in sorted(places, key=lambda path: int(path.split(os.sep)[-3]))[-1:]:
+    for path in databases.first(glob.glob(os.path.join(home, "[0-9]*", "main", "PG_VERSION"))):
         data = os.path.dirname(path)
         version = data.split(os.sep)[-2]
         program = f"/usr/lib/postgresql/{version}/bin/pg_controldata"
@@ -84,7 +83,7 @@ def main():
         what, system = databases.what_of(output, fenced) if status == 0 else ("crashed", "")
         found.update(what=what, system=system, version=version, bytes=databases.size_of(data))
         found.update(databases=databases.own_databases(data), free=databases.free_in(data))
-        found.update(ours=os.path.exists(f"/etc/postgresql/{version}/main/conf.d/ntier.conf"))
+        found.update(ours=databases.ours(path))
     module.exit_json(changed=False, found=found)
 
 

@@ -40,9 +40,10 @@ EXAMPLES = r"""
 RETURN = r"""
 found:
   description:
-    - C(mounted), type and source of what is mounted on the folder, empty for a plain one; C(there), whether the folder is there; C(page), whether it has the
-      page by which the media tier tells that its disk is there; C(sites), the names of those that have files; C(files) and C(bytes) of what lies on the host
-      itself; C(free), the free bytes, and C(inodes), the free inodes of its file system; C(move), C(id) and C(step) of the move that began here last.
+    - C(mounted), type and source of what is mounted on the folder, empty for a plain one; C(client), whether the role P(ntier.django.media_client#role) mounts
+      it; C(there), whether the folder is there; C(page), whether it has the page by which the media tier tells that its disk is there; C(sites), the names of
+      those that have files; C(files) and C(bytes) of what lies on the host itself; C(free), the free bytes, and C(inodes), the free inodes of its file system;
+      C(move), C(id) and C(step) of the move that began here last.
   type: dict
   returned: success
 """
@@ -69,12 +70,14 @@ def main():
         mounted = media.mounted_on(file.read(), folder)
     # A look at a folder whose server is away would wait for it.
     remote = mounted.startswith(("nfs", "autofs "))
+    client = os.path.exists("/etc/systemd/system/srv-media.mount")
     files, size = (0, 0) if remote or not module.params["measure"] else media.measure(folder)
     free, inodes = media.room_in(os.path.dirname(folder) if remote else folder)
     found = {
         "mounted": mounted,
         "there": remote or os.path.isdir(folder),
-        "page": not remote and os.path.exists(os.path.join(folder, media.HEALTH)),
+        "client": client,
+        "page": not (remote and client) and os.path.exists(os.path.join(folder, media.HEALTH)),
         "sites": [] if remote else media.sites_in(folder),
         "files": files,
         "bytes": size,

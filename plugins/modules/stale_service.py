@@ -24,7 +24,8 @@ options:
     required: true
   files:
     description:
-      - Files that the units read. A folder stands for itself, because a file may have gone out of it, and for the files in it.
+      - Files that the units read, also as patterns such as C(/etc/ssl/*.pem). A folder stands for itself, because a file may have gone out of it, and for the
+        files in it.
       - One that is not there is left out.
     type: list
     elements: path
@@ -67,12 +68,14 @@ newest:
 """
 
 import datetime  # noqa: E402
+import glob  # noqa: E402
 import os  # noqa: E402
+import time  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
 #: What systemd says about a unit, as C(systemctl show) writes it.
-PROPERTIES = "ActiveState,ActiveEnterTimestamp,StateChangeTimestamp,ReloadResult"
+PROPERTIES = "ActiveState,ActiveEnterTimestamp,StateChangeTimestamp,ActiveEnterTimestampMonotonic,StateChangeTimestampMonotonic,ReloadResult"
 
 
 def written(paths):
@@ -82,7 +85,7 @@ def written(paths):
     :returns: A pair of seconds since the epoch and a path, C((0.0, "")) without any file.
     """
     found = []
-    for path in paths:
+    for path in [name for pattern in paths for name in glob.glob(pattern)]:
         inside = [entry.path for entry in os.scandir(path)] if os.path.isdir(path) else []
         for name in [path, *inside]:
             try:
@@ -93,18 +96,27 @@ def written(paths):
     return max(found, default=(0.0, ""))
 
 
-def seconds(words):
-    """Return the time that systemd names, such as C(Mon 2026-11-23 14:31:44.123456 UTC), in seconds since the epoch."""
-    # Names of days are in systemd's language, and say nothing that the date does not.
-    moment = datetime.datetime.strptime(words.split(" ", 1)[1], "%Y-%m-%d %H:%M:%S.%f UTC")
+def seconds(words, monotonic, booted):
+    """Return a moment that systemd names, in seconds since the epoch.
+
+    :arg words: The moment as C(Mon 2026-11-23 14:31:44.123456 UTC). Before version 250 systemd writes it without fractions and in the host's zone.
+    :arg monotonic: The same in microseconds of the monotonic clock, as text.
+    :arg booted: When that clock was at 0, in seconds since the epoch.
+    """
+    try:
+        # Names of days are in systemd's language, and say nothing that the date does not.
+        moment = datetime.datetime.strptime(words.split(" ", 1)[1], "%Y-%m-%d %H:%M:%S.%f UTC")
+    except ValueError:
+        return booted + int(monotonic) / 1e6
     return moment.replace(tzinfo=datetime.timezone.utc).timestamp()
 
 
-def read_at(shown, since):
+def read_at(shown, since, booted):
     """Return when a unit has read its files.
 
     :arg shown: What C(systemctl show) prints of PROPERTIES, a string.
     :arg since: C(reload) or C(start).
+    :arg booted: See L(seconds).
     :returns: Seconds since the epoch, or None for a unit that does not run.
     """
     found = dict(line.partition("=")[::2] for line in shown.splitlines())
@@ -112,7 +124,8 @@ def read_at(shown, since):
         return None
     # Units that can't be reloaded have no result.
     reloaded = since == "reload" and found.get("ReloadResult", "success") == "success"
-    return seconds(found["StateChangeTimestamp" if reloaded else "ActiveEnterTimestamp"])
+    name = "StateChangeTimestamp" if reloaded else "ActiveEnterTimestamp"
+    return seconds(found[name], found[f"{name}Monotonic"], booted)
 
 
 def main():
@@ -125,15 +138,16 @@ def main():
         },
         supports_check_mode=True,
     )
-    time, newest = written(module.params["files"])
+    at, newest = written(module.params["files"])
+    booted = time.time() - time.monotonic()
     systemctl = module.get_bin_path("systemctl", required=True)
     stale = []
     for name in module.params["name"]:
         shown = module.run_command(
             [systemctl, "show", "--timestamp=us+utc", "--property=" + PROPERTIES, "--", name], check_rc=True
         )[1]
-        read = read_at(shown, module.params["since"])
-        if read is not None and read < time:
+        read = read_at(shown, module.params["since"], booted)
+        if read is not None and read < at:
             stale.append(name)
     module.exit_json(changed=bool(stale), stale=stale, newest=newest)
 

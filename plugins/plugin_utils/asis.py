@@ -209,17 +209,21 @@ def check(
                 f" {cluster or 'none yet'}",
                 "Use the inventory, with the secrets file, that built the host; or, if nothing on it is needed, remove that file there",
             )
+    check_given_up(topology, given_up, {"database": databases or {}, "media": media or {}}, faults)
     moves: dict[str, dict[str, t.Any]] = {"database": {}, "media": {}}
     for tier, what in KEEPERS.items():
         known = (host for found in own.values() for host in found.get("members", {}).get(tier, []))
-        keepers = dict.fromkeys(host for host in known if host not in given_up)
+        found = (databases if tier == "database" else media) or {}
+        # What a host has counts, whoever has given it up.
+        lost = [host for host in given_up if not holds(tier, found.get(host, {}))]
+        keepers = dict.fromkeys(host for host in known if host not in lost)
         wanted = topology["tiers"][tier]["hosts"]
         left = [host for host in keepers if host not in wanted]
         if not left:
             if tier == "database" and databases is not None:
-                check_rows(wanted, keepers, databases, silent, given_up, faults)
+                check_rows(wanted, keepers, databases, silent, lost, faults)
             elif tier == "media" and media is not None:
-                check_uploads(wanted, keepers, media, silent, given_up, faults)
+                check_uploads(wanted, keepers, media, silent, lost, faults)
             continue
         alone = len(left) == len(keepers) == len(wanted) == 1 and (tier == "database" or media is not None)
         if alone and left[0] in topology["hosts"]:
@@ -264,6 +268,36 @@ def check_name(topology: t.Mapping[str, t.Any], host: str, found: t.Mapping[str,
         )
 
 
+def holds(tier: str, found: t.Mapping[str, t.Any]) -> bool:
+    """Return whether a host has what a tier keeps.
+
+    :arg found: what the tier's module has found there; empty when the host was not asked.
+    """
+    if tier == "media":
+        return bool(found.get("sites"))
+    return found.get("what", "none") != "none" and bool(found["databases"])
+
+
+def check_given_up(
+    topology: t.Mapping[str, t.Any],
+    given_up: t.Sequence[str],
+    found: t.Mapping[str, t.Mapping[str, t.Mapping[str, t.Any]]],
+    faults: Faults,
+) -> None:
+    """Note in *faults* hosts that are given up and lack nothing: when they go one day, nobody would look for what they have.
+
+    :arg found: tier → host → what the tier's module has found there.
+    """
+    for host in given_up:
+        tiers = [tier for tier in KEEPERS if host in topology["tiers"][tier]["hosts"] and host in found[tier]]
+        if tiers and all(holds(tier, found[tier][host]) for tier in tiers):
+            faults.add(
+                f"variable {GIVING_UP}",
+                f"names {host}, which has all that it shall keep",
+                "Take the host out of it: what it has would not be looked for any more when it goes",
+            )
+
+
 #: What to do where data is gone that hosts remember.
 LOST = "When it is lost for good, say {variable}: [{host}], and the sites begin without it"
 
@@ -290,7 +324,10 @@ def check_rows(
         found = databases.get(host)
         if found is None:
             continue
-        if found["what"] != "none" and found["databases"]:
+        target = moved_to(host, found["handover"], ["promoted", "done"])
+        if holds("database", found) and (
+            found["what"] == "primary" or databases.get(target, {}).get("what") != "primary"
+        ):
             twins = [
                 name
                 for name, other in databases.items()
@@ -303,13 +340,12 @@ def check_rows(
                     "Stop the one that no site uses, compare the two, and move its data directory away",
                 )
             continue
+        if host in given_up:
+            continue
         # A site that has a record has a database, so what has none now has lost it.
-        target = moved_to(host, found["handover"], ["promoted", "done"])
         elsewhere = [
             name for name, other in databases.items() if name not in wanted and other["ours"] and other["databases"]
         ]
-        if host in given_up:
-            continue
         if target:
             faults.add(
                 f"host {host}",
@@ -326,7 +362,8 @@ def check_rows(
             faults.add(
                 f"host {host}",
                 f"would start without the databases that an earlier run has made on {listed(elsewhere)}",
-                f"Put {listed(elsewhere)} into the group database until site has come to its end; they move after that",
+                f"Put {listed(elsewhere)} into the group database until site has come to its end; they move after that. If nobody needs them, say"
+                f" {GIVING_UP}: [{host}]",
             )
         elif silent:
             faults.add(
@@ -347,15 +384,13 @@ def check_uploads(
     """Note in *faults* a media host without the uploads, although they are elsewhere, or were here. See L(check_rows)."""
     for host in wanted:
         found = media.get(host)
-        if found is None or host in given_up:
+        if found is None:
             continue
-        remote = found["mounted"].startswith(("nfs4 ", "autofs "))
-        if found["page"] and not remote:
+        remote = found["client"] and found["mounted"].startswith(("nfs4 ", "autofs "))
+        if found["page"] or host in given_up:
             continue
         target = moved_to(host, found["move"], ["switched", "done"])
-        elsewhere = [
-            name for name, other in media.items() if name not in wanted and other["page"] and not other["mounted"]
-        ]
+        elsewhere = [name for name, other in media.items() if name not in wanted and other["page"]]
         if remote and (target or host in keepers):
             faults.add(
                 f"host {host}",
@@ -373,7 +408,8 @@ def check_uploads(
             faults.add(
                 f"host {host}",
                 f"would start without the uploads that an earlier run has made room for on {listed(elsewhere)}",
-                f"Put {listed(elsewhere)} into the group media until site has come to its end; they move after that",
+                f"Put {listed(elsewhere)} into the group media until site has come to its end; they move after that. If nobody needs them, say"
+                f" {GIVING_UP}: [{host}]",
             )
         elif silent:
             faults.add(

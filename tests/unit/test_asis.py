@@ -678,6 +678,7 @@ def files(**more):
         "mounted": "",
         "there": False,
         "page": False,
+        "client": False,
         "sites": [],
         "files": 0,
         "bytes": 0,
@@ -1063,6 +1064,49 @@ def test_a_host_that_is_given_up_may_vanish():
     assert missing(groups, {"box1": kept(), "db2": kept()}, before=FIGURE_2, given_up=["db1"]) == []
 
 
+def test_a_host_that_has_all_is_not_given_up():
+    """The variable was left behind, and would let what the host has now be lost."""
+    one = {"box1": {**FULL, "sites": ["guestbook"]}}
+    (fault,) = missing(ONE_BOX, {"box1": PRIMARY}, one, given_up=["box1"])
+    assert fault == (
+        "variable ntier_given_up: names box1, which has all that it shall keep."
+        " Take the host out of it: what it has would not be looked for any more when it goes."
+    )
+    # Rows are gone, and uploads are not.
+    assert missing(ONE_BOX, {"box1": kept()}, one, given_up=["box1"]) == []
+    # What it has is looked for as long as it answers.
+    faults = Faults()
+    groups = {**FIGURE_2, "database": ["db2"]}
+    cluster = build(inventory(groups, retired=["db1"]))
+    found = {"box1": kept(), "db1": PRIMARY, "db2": kept()}
+    move = asis.check(cluster, ID, records_of(build(FIGURE_2)), faults, found, given_up=["db1"])["database"]
+    assert (move["from"], move["to"]) == ("db1", "db2")
+
+
+@pytest.mark.parametrize("what", ["stopped", "crashed", "standby"])
+def test_a_server_whose_data_has_gone_to_another_is_not_started_again(what):
+    """The handover ended before the data was put aside."""
+    here = {**PRIMARY, "what": what, "handover": {"id": "box1-db1", "step": "promoted"}}
+    (fault,) = missing(ONE_BOX, {"box1": here, "db1": PRIMARY}, hosts={"retired": ["db1"]})
+    assert fault.startswith("host box1: has handed the databases over to db1")
+    # A move of long ago: somebody has stopped the server since.
+    assert missing(ONE_BOX, {"box1": here, "db1": kept()}, hosts={"retired": ["db1"]}) == []
+
+
+def test_a_disk_of_its_own_or_a_share_of_somebody_else_may_be_mounted():
+    for mounted in ("ext4 /dev/vdb", "autofs systemd-1", "nfs4 nas:/media"):
+        assert missing(FIGURE_3, {"db1": PRIMARY}, {"media1": files(mounted=mounted, there=True, page=True)}) == []
+
+
+def test_the_server_that_the_role_has_configured_counts(tmp_path):
+    paths = [str(tmp_path / f"data/{version}/main/PG_VERSION") for version in ("9", "15", "17")]
+    assert databases.first(paths, str(tmp_path)) == [paths[2]]
+    (tmp_path / "15/main/conf.d").mkdir(parents=True)
+    (tmp_path / "15/main/conf.d/ntier.conf").touch()
+    assert databases.first(paths, str(tmp_path)) == [paths[1]]
+    assert databases.first([], str(tmp_path)) == []
+
+
 def test_a_database_that_has_moved_in_a_run_that_was_cut_off_is_not_begun_anew():
     """The inventory is as before, and so is what the hosts remember."""
     databases = {"box1": kept(handover={"id": "box1-db1", "step": "done"}), "db1": PRIMARY}
@@ -1078,8 +1122,9 @@ def test_a_database_of_a_first_run_that_was_cut_off_is_not_begun_anew():
     (fault,) = missing(FIGURE_2, {"box1": PRIMARY, "db1": kept()}, before={})
     assert fault == (
         "host db1: would start without the databases that an earlier run has made on box1."
-        " Put box1 into the group database until site has come to its end; they move after that."
+        " Put box1 into the group database until site has come to its end; they move after that. If nobody needs them, say ntier_given_up: [db1]."
     )
+    assert missing(FIGURE_2, {"box1": PRIMARY, "db1": kept()}, before={}, given_up=["db1"]) == []
 
 
 def test_a_new_database_host_is_not_built_alone():
@@ -1111,7 +1156,9 @@ def test_a_media_host_whose_disk_is_not_there_is_refused(found):
 
 
 def test_uploads_that_have_moved_in_a_run_that_was_cut_off_are_not_begun_anew():
-    found = files(mounted="nfs4 media1:/srv/media", there=True, move={"id": "box1-media1", "step": "switched"})
+    found = files(
+        mounted="nfs4 media1:/srv/media", client=True, there=True, move={"id": "box1-media1", "step": "switched"}
+    )
     for step, target in (("switched", "media1"), ("copying", "another host")):
         found["move"]["step"] = step
         (fault,) = missing(FIGURE_2, {"db1": PRIMARY}, {"box1": found, "media1": FULL})

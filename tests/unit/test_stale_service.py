@@ -17,8 +17,11 @@ SHOWN = """\
 ReloadResult={result}
 ActiveState={state}
 StateChangeTimestamp=Mon 2026-11-23 14:28:20.500000 UTC
+StateChangeTimestampMonotonic=300500000
 ActiveEnterTimestamp=Mon 2026-11-23 14:26:40.250000 UTC
+ActiveEnterTimestampMonotonic=200250000
 """
+BOOTED = STARTED - 200.25
 
 
 def shown(state="active", result="success"):
@@ -41,11 +44,18 @@ def shown(state="active", result="success"):
     ],
 )
 def test_a_unit_has_read_its_files_when_it_started_or_reloaded(text, since, expected):
-    assert stale_service.read_at(text, since) == expected
+    assert stale_service.read_at(text, since, 0) == expected
 
 
 def test_days_may_have_names_of_another_language():
-    assert stale_service.seconds("lun. 2026-11-23 14:26:40.250000 UTC") == STARTED
+    assert stale_service.seconds("lun. 2026-11-23 14:26:40.250000 UTC", "0", 0) == STARTED
+
+
+def test_systemd_of_ubuntu_22_04_knows_no_fractions():
+    """Version 249 prints moments in the zone of the host, whatever it is asked for."""
+    text = shown().replace(".500000 UTC", " CET").replace(".250000 UTC", " CET")
+    assert stale_service.read_at(text, "start", BOOTED) == STARTED
+    assert stale_service.read_at(text, "reload", BOOTED) == RELOADED
 
 
 def test_the_newest_file_counts_and_a_folder_with_what_went_out_of_it(tmp_path):
@@ -65,6 +75,7 @@ def test_the_newest_file_counts_and_a_folder_with_what_went_out_of_it(tmp_path):
     os.utime(folder, (0, 2000))
     assert stale_service.written([str(folder)]) == (2000.0, str(folder))
     assert stale_service.written([str(tmp_path / "nothing")]) == (0.0, "")
+    assert stale_service.written([str(folder / "a*.conf")]) == (1000.0, str(folder / "a.conf"))
 
 
 @pytest.fixture
