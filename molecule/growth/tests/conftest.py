@@ -168,6 +168,9 @@ def unnoticed(visitors) -> Iterator[Visitors]:
 
 @pytest.fixture(scope="session")
 def primaries(cluster) -> Callable[[], list[str]]:
-    """Return a function that asks every host whether its PostgreSQL takes rows, and names those that do."""
-    ask = "runuser -u postgres -- psql -AtXc 'SELECT pg_is_in_recovery()' 2> /dev/null"
+    """Return a function that asks every host whether its PostgreSQL takes the site's rows, and names those that do.
+
+    The empty server on a host that shall have them is none.
+    """
+    ask = "runuser -u postgres -- psql -AtX -d guestbook -c 'SELECT pg_is_in_recovery()' 2> /dev/null"
     return lambda: [name for name in ("box1", "db1") if cluster[name].run(ask).stdout.strip() == "f"]
