@@ -43,6 +43,14 @@ def record(
     }
 
 
+def heard(records: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Mapping[str, t.Any]]:
+    """Return the records of the hosts that serve something; all of them, where none does.
+
+    A host that has left is told nothing any more while it is out of the inventory, and what it remembers may be long past.
+    """
+    return {host: found for host, found in records.items() if found.get("serves")} or dict(records)
+
+
 def entrances(topology: t.Mapping[str, t.Any]) -> list[str]:
     """Return the hosts that visitors shall come to: the outermost tier's."""
     return list(topology["tiers"]["load_balancer"]["hosts"] or topology["tiers"]["web"]["hosts"])
@@ -68,6 +76,7 @@ def doors(
         to the balancers among the second; C(begun), whether they do already; C(staying), balancers that stay in service meanwhile.
     """
     new = entrances(topology)
+    records = heard(records)
     members = [found.get("members", {}) for found in records.values()]
     balancers = {host for entry in members for host in entry.get("load_balancer", [])}
     kept = list(
@@ -209,10 +218,11 @@ def check(
                 f" {cluster or 'none yet'}",
                 "Use the inventory, with the secrets file, that built the host; or, if nothing on it is needed, remove that file there",
             )
+    members = [found.get("members", {}) for found in heard(own).values()]
     check_given_up(topology, given_up, {"database": databases or {}, "media": media or {}}, faults)
     moves: dict[str, dict[str, t.Any]] = {"database": {}, "media": {}}
     for tier, what in KEEPERS.items():
-        known = (host for found in own.values() for host in found.get("members", {}).get(tier, []))
+        known = (host for entry in members for host in entry.get(tier, []))
         found = (databases if tier == "database" else media) or {}
         # What a host has counts, whoever has given it up.
         lost = [host for host in given_up if not holds(tier, found.get(host, {}))]
@@ -225,9 +235,11 @@ def check(
             elif tier == "media" and media is not None:
                 check_uploads(wanted, keepers, media, silent, lost, faults)
             continue
-        alone = len(left) == len(keepers) == len(wanted) == 1 and (tier == "database" or media is not None)
+        alone = len(left) == len(wanted) == 1 and (tier == "database" or media is not None)
+        # Where the run that moved them was cut off as the hosts were about to remember it, some name the new host.
+        alone = alone and {*keepers} <= {*left, *wanted} and all(len(entry.get(tier, [])) <= 1 for entry in members)
         if alone and left[0] in topology["hosts"]:
-            webs = dict.fromkeys(host for found in own.values() for host in found.get("members", {}).get("web", []))
+            webs = dict.fromkeys(host for entry in members for host in entry.get("web", []))
             if tier == "media":
                 moves[tier] = media_move(topology, left[0], wanted[0], list(webs), media or {}, faults)
             elif databases is None:

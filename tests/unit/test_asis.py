@@ -1057,6 +1057,31 @@ def test_the_versions_that_systems_package_are_those_of_the_role():
     assert yaml.safe_load((ROOT / "roles/database/vars/main.yml").read_text())["__database_versions"] == asis.PACKAGED
 
 
+def test_what_a_host_remembers_that_left_long_ago_is_past():
+    """It was in retired as the uploads came back, out of the inventory as they moved again, and is in retired once more."""
+    back = build(inventory(FIGURE_2, retired=["lb1", "media1"]))
+    records = {**records_of(build(FIGURE_3)), "lb1": asis.record(back, ID, "lb1")}
+    assert records["lb1"]["members"]["media"] == ["box1"]
+    faults = Faults()
+    found = {"box1": files(mounted="nfs4 media1:/srv/media", client=True, there=True), "media1": FULL}
+    move = asis.check(back, ID, records, faults, {"box1": kept(), "db1": PRIMARY}, found)["media"]
+    assert faults.sentences == []
+    assert (move["from"], move["to"]) == ("media1", "box1")
+    # As long as it is not asked for where visitors come to either.
+    records["lb1"]["doors"] = ["lb9"]
+    assert asis.doors(back, records, [], faults)["at"] == ["box1"]
+
+
+def test_a_run_that_was_cut_off_as_hosts_were_to_remember_the_move_is_finished():
+    """One of them names the new host already."""
+    after = build(FIGURE_2)
+    records = {"box1": asis.record(build(ONE_BOX), ID, "box1"), "db1": asis.record(after, ID, "db1")}
+    found = {"box1": kept(handover={"id": "box1-db1", "step": "done"}), "db1": PRIMARY}
+    faults = Faults()
+    assert asis.check(after, ID, records, faults, found)["database"] == {}
+    assert faults.sentences == []
+
+
 def test_a_host_that_is_given_up_may_vanish():
     groups = {**FIGURE_2, "database": ["db2"]}
     (fault,) = missing(groups, {"box1": kept(), "db2": kept()}, before=FIGURE_2)
