@@ -320,6 +320,26 @@ def moved_to(host: str, handover: t.Mapping[str, str], steps: t.Container[str]) 
     return target if not source and handover.get("step") in steps else ""
 
 
+def check_new(tier: str, host: str, elsewhere: t.Sequence[str], silent: t.Sequence[str], faults: Faults) -> None:
+    """Note in *faults* a host that nobody remembers as a keeper, and that would begin with nothing although there may be something.
+
+    :arg elsewhere: hosts out of the tier that an earlier run has made keepers.
+    """
+    if elsewhere:
+        faults.add(
+            f"host {host}",
+            f"would start without {KEEPERS[tier]}, for which an earlier run has made room on {listed(elsewhere)}",
+            f"Put {listed(elsewhere)} into the group {tier} until site has come to its end; they move after that. If nobody needs what is there, say"
+            f" {GIVING_UP}: [{host}]",
+        )
+    elif silent:
+        faults.add(
+            f"host {host}",
+            f"has none of {KEEPERS[tier]} yet, and whether {listed(silent)} has them was not asked",
+            "Run it without --limit",
+        )
+
+
 def check_rows(
     wanted: t.Sequence[str],
     keepers: t.Container[str],
@@ -370,19 +390,8 @@ def check_rows(
                 "shall have the sites' rows, as the hosts remember, and has no database: it is another machine, or was emptied",
                 f"See that ansible_host leads to the machine that has them, or put its data back. {LOST.format(variable=GIVING_UP, host=host)}",
             )
-        elif elsewhere:
-            faults.add(
-                f"host {host}",
-                f"would start without the databases that an earlier run has made on {listed(elsewhere)}",
-                f"Put {listed(elsewhere)} into the group database until site has come to its end; they move after that. If nobody needs them, say"
-                f" {GIVING_UP}: [{host}]",
-            )
-        elif silent:
-            faults.add(
-                f"host {host}",
-                f"has no database yet, and whether {listed(silent)} has one was not asked",
-                "Run it without --limit",
-            )
+        else:
+            check_new("database", host, elsewhere, silent, faults)
 
 
 def check_uploads(
@@ -416,19 +425,8 @@ def check_uploads(
                 " another machine",
                 f"Mount the disk, or see that ansible_host leads to the machine that has them. {LOST.format(variable=GIVING_UP, host=host)}",
             )
-        elif elsewhere:
-            faults.add(
-                f"host {host}",
-                f"would start without the uploads that an earlier run has made room for on {listed(elsewhere)}",
-                f"Put {listed(elsewhere)} into the group media until site has come to its end; they move after that. If nobody needs them, say"
-                f" {GIVING_UP}: [{host}]",
-            )
-        elif silent:
-            faults.add(
-                f"host {host}",
-                f"has no uploads yet, and whether {listed(silent)} has some was not asked",
-                "Run it without --limit",
-            )
+        else:
+            check_new("media", host, elsewhere, silent, faults)
 
 
 def database_move(

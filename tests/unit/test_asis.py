@@ -1146,8 +1146,8 @@ def test_a_database_that_has_moved_in_a_run_that_was_cut_off_is_not_begun_anew()
 def test_a_database_of_a_first_run_that_was_cut_off_is_not_begun_anew():
     (fault,) = missing(FIGURE_2, {"box1": PRIMARY, "db1": kept()}, before={})
     assert fault == (
-        "host db1: would start without the databases that an earlier run has made on box1."
-        " Put box1 into the group database until site has come to its end; they move after that. If nobody needs them, say ntier_given_up: [db1]."
+        "host db1: would start without the sites' rows, for which an earlier run has made room on box1."
+        " Put box1 into the group database until site has come to its end; they move after that. If nobody needs what is there, say ntier_given_up: [db1]."
     )
     assert missing(FIGURE_2, {"box1": PRIMARY, "db1": kept()}, before={}, given_up=["db1"]) == []
 
@@ -1155,7 +1155,9 @@ def test_a_database_of_a_first_run_that_was_cut_off_is_not_begun_anew():
 def test_a_new_database_host_is_not_built_alone():
     """With --limit nobody knows what the others have."""
     faults = missing(FIGURE_2, {"db1": kept()}, {"db1": files()}, before={}, silent=["box1"])
-    assert faults == ["host db1: has no database yet, and whether box1 has one was not asked. Run it without --limit."]
+    assert faults == [
+        "host db1: has none of the sites' rows yet, and whether box1 has them was not asked. Run it without --limit."
+    ]
     assert missing(FIGURE_2, {"box1": kept()}, {"box1": FULL}, before={}, silent=["db1"]) == []
     assert missing(FIGURE_2, {"db1": PRIMARY}, {"db1": files()}, silent=["box1"]) == []
 
@@ -1194,10 +1196,13 @@ def test_uploads_of_a_first_run_that_was_cut_off_are_not_begun_anew():
     hosts = {"box1": FULL, "media1": files()}
     (fault,) = missing(FIGURE_3, {"box1": kept(), "db1": PRIMARY}, hosts, before={})
     assert fault.startswith(
-        "host media1: would start without the uploads that an earlier run has made room for on box1."
+        "host media1: would start without the sites' uploads, for which an earlier run has made room on box1."
     )
     (fault,) = missing(FIGURE_3, {"db1": PRIMARY}, {"media1": files()}, before={}, silent=["box1"])
-    assert fault == "host media1: has no uploads yet, and whether box1 has some was not asked. Run it without --limit."
+    assert (
+        fault
+        == "host media1: has none of the sites' uploads yet, and whether box1 has them was not asked. Run it without --limit."
+    )
 
 
 def test_files_of_a_site_that_left_do_not_stay_behind_unsaid():
