@@ -1121,6 +1121,8 @@ def test_a_server_whose_data_has_gone_to_another_is_not_started_again(what):
 def test_a_disk_of_its_own_or_a_share_of_somebody_else_may_be_mounted():
     for mounted in ("ext4 /dev/vdb", "autofs systemd-1", "nfs4 nas:/media"):
         assert missing(FIGURE_3, {"db1": PRIMARY}, {"media1": files(mounted=mounted, there=True, page=True)}) == []
+        (fault,) = missing(FIGURE_3, {"db1": PRIMARY}, {"media1": files(mounted=mounted, there=True)})
+        assert "/srv/media is not the folder that was there" in fault
 
 
 def test_the_server_that_the_role_has_configured_counts(tmp_path):
