@@ -1,6 +1,7 @@
 """The cache on several memcached servers: which server has a key, and what a visitor notices of one that is gone."""
 
 import collections
+import contextlib
 import importlib.util
 import itertools
 import os
@@ -120,7 +121,8 @@ class Memcached(socketserver.ThreadingTCPServer):
         self.shutdown()
         self.server_close()
         for connection in self.connections:
-            connection.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):  # the other side was faster
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class Conversation(socketserver.StreamRequestHandler):

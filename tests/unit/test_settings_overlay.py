@@ -7,6 +7,7 @@ import os
 import pwd
 import runpy
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -815,6 +816,32 @@ def test_gunicorn_comes_up_on_a_host_that_says_no_figures(host, monkeypatch, val
         monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
     found = gunicorn_of(host(), monkeypatch)
     assert (found["workers"], found["threads"]) == (2, 4)
+
+
+def told(monkeypatch, name, tmp_path):
+    """Have somebody listen as systemd does, and return him."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    listener.bind(str(tmp_path / "notify"))
+    listener.settimeout(5)
+    monkeypatch.setenv(name, str(tmp_path / "notify"))
+    return listener
+
+
+def test_systemd_hears_from_the_first_worker_of_gunicorn_and_not_from_gunicorn(host, monkeypatch, tmp_path):
+    with told(monkeypatch, "NOTIFY_SOCKET", tmp_path) as listener:
+        monkeypatch.setenv("NTIER_NOTIFY_SOCKET", "")
+        found = gunicorn_of(host(), monkeypatch)
+        assert "NOTIFY_SOCKET" not in os.environ
+        monkeypatch.syspath_prepend(str(FILES))
+        found["post_worker_init"](None)
+        assert listener.recv(100) == b"READY=1"
+
+
+def test_nobody_is_told_where_systemd_has_not_started_it(host, monkeypatch):
+    for name in ("NOTIFY_SOCKET", "NTIER_NOTIFY_SOCKET"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.syspath_prepend(str(FILES))
+    gunicorn_of(host(), monkeypatch)["post_worker_init"](None)
 
 
 def test_gunicorn_stops_before_systemd_loses_its_patience(host, monkeypatch):

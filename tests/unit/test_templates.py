@@ -248,6 +248,28 @@ def test_the_unit_of_a_site_runs_as_the_site_and_reads_its_release():
         assert line in lines
 
 
+@of("web/django@.service.j2")
+def test_an_app_server_beside_another_differs_in_how_it_comes_and_goes():
+    def lines(**more):
+        return {line for line in render("web/django@.service.j2", **more).splitlines() if not line.startswith("#")}
+
+    own, beside = lines(), lines(__web_beside=True)
+    waits = "/bin/sh -c 'test -x /srv/%i/current/venv/bin/gunicorn || exec sleep infinity'"
+    assert own - beside == {
+        "Description=Django site %i",
+        f"ExecStartPre={waits}",
+        "ExecStartPost=+-/bin/systemctl stop --no-block django-next@%i.service",
+        "Restart=on-failure",
+        "RestartSec=1",
+    }
+    assert beside - own == {
+        "Description=Django site %i, beside the one that is restarted",
+        "CollectMode=inactive-or-failed",
+        "Sockets=django@%i.socket",
+        "RuntimeMaxSec=300",
+    }
+
+
 @of("web/size.env.j2")
 def test_the_app_server_of_a_site_has_the_size_of_its_host():
     lines = render("web/size.env.j2").splitlines()

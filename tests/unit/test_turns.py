@@ -334,6 +334,33 @@ def test_every_task_that_asks_a_balancer_or_switches_is_asked_whether_it_reached
     assert "ansible.builtin.fail" in failing
 
 
+DRAINED = {"running": True, "kept": []}
+
+
+@pytest.mark.parametrize(
+    ("turns", "visited"),
+    [
+        ([], True),
+        ([DRAINED], False),
+        ([DRAINED, {"running": False}], True),
+        ([DRAINED, {"running": True, "kept": ["site_polls"]}], True),
+        ([DRAINED, {"running": True, "kept": ["site_blog"]}], False),
+    ],
+)
+@pytest.mark.parametrize("back", [False, True])
+def test_the_new_release_starts_beside_the_old_one_where_the_host_has_visitors(turns, visited, back):
+    (switch,) = tasks("roles/release/tasks/switch.yml")
+    (beside,) = [task for task in switch["block"] if task.get("register") == "__release_beside"]
+    assert "__release_visited" in beside["when"]
+    variables = {**switch["vars"], "__release_site": entry()}
+    others = [DRAINED] if visited else []
+    variables |= {"__release_drained": {"results": others if back else turns}}
+    variables |= {"__release_at": "web1", "__release_emptied": {"results": turns}} if back else {}
+    for name in ("__release_turns", "__release_visited"):
+        variables[name] = trust_as_template(variables[name])
+    assert Templar(DataLoader(), variables).template(trust_as_template("{{ __release_visited }}")) is visited
+
+
 def test_nothing_is_built_while_a_host_is_drained_and_hosts_take_turns():
     prepare, turns, finish = tasks("playbooks/tier_release.yml")
     assert [prepare["tasks"][0]["ansible.builtin.include_role"]["tasks_from"], "serial" in prepare] == [

@@ -79,6 +79,14 @@ def test_an_entry_is_found_where_others_have_written_since(writer):
     assert not writer.complaints
 
 
+def test_the_first_page_is_read_again_while_there_is_no_second(writer):
+    """It was counted before others wrote, and read afterwards: what is the oldest of few has no place on it then."""
+    pages = iter([OTHERS, OTHERS + OWN])
+    writer.page = lambda kind, path: SimpleNamespace(text=f"Signed in as <strong>{NAME}</strong>{next(pages)}")
+    assert TOLD in writer.look_for(TOLD)
+    assert not writer.complaints
+
+
 @pytest.mark.parametrize(
     ("pages", "told"),
     [

@@ -134,9 +134,8 @@ def test_the_unit_starts_the_app_server_of_the_provider():
             line.startswith("ExecStartPre=") and f"/srv/%i/current/venv/bin/{program} ||" in line for line in lines
         )
         assert f"ExecStart=/srv/%i/current/venv/bin/{start}" in lines
-        # granian's workers know when they are ready, its first process does not.
-        assert ("NotifyAccess=all" in lines) is (program == "granian")
-    assert "NotifyAccess" not in render("web/django@.service.j2")
+        # Workers know when they are ready, the first process does not.
+        assert "NotifyAccess=all" in lines
 
 
 def test_nginx_passes_websockets_to_sites_that_know_them():

@@ -97,8 +97,9 @@ FAULTS = [
 
 @pytest.mark.parametrize(("breakage", "step", "reason"), FAULTS, ids=lambda value: getattr(value, "__name__", None))
 def test_a_release_that_fails_leaves_the_running_one_live(box, visit, broken, breakage, step, reason):
-    """Whatever breaks: the old release answers, nothing of the new one is left, and the message says why."""
+    """Whatever breaks: the old release answers, untouched, nothing of the new one is left, and the message says why."""
     folder, release = broken
+    process = box.check_output("systemctl show --property=MainPID --value django@guestbook.service")
     live = box.file("/srv/guestbook/current").linked_to
     releases = box.check_output("ls /srv/guestbook/releases")
     output = release(**breakage(folder))
@@ -108,6 +109,8 @@ def test_a_release_that_fails_leaves_the_running_one_live(box, visit, broken, br
     assert "live" in words
     assert box.file("/srv/guestbook/current").linked_to == live
     assert box.check_output("ls /srv/guestbook/releases") == releases
+    assert box.check_output("systemctl show --property=MainPID --value django@guestbook.service") == process
+    assert not box.check_output("systemctl list-units --plain --no-legend 'django-next@*'")
     answer = visit().get("/server/?format=json")
     assert answer.status_code == 200
     assert answer.json()["release"].startswith(live)

@@ -201,3 +201,18 @@ def test_a_restart_of_the_app_server_fails_no_request(box):
     sent, failed, _examples = output.split(maxsplit=2)
     assert int(sent) > 50
     assert failed == "0", output
+
+
+def test_another_app_server_answers_while_the_first_does_not(box, visit):
+    """As it does while the first is restarted, which ends it."""
+    own, beside = "django@guestbook.service", "django-next@guestbook.service"
+    box.check_output(f"systemctl start {beside} && systemctl kill --signal=STOP {own}")
+    try:
+        # More than the first one has threads, each as a page that no cache knows.
+        assert {visit().get(f"/?page=1&now={number}").status_code for number in range(20)} == {200}
+    finally:
+        box.check_output(f"systemctl kill --signal=CONT {own}")
+    box.check_output(f"systemctl restart {own}")
+    box.check_output(f"for _ in $(seq 100); do systemctl is-active --quiet {beside} || exit 0; sleep 0.2; done; exit 1")
+    assert not box.service(beside).is_running
+    assert visit().get("/").status_code == 200

@@ -31,3 +31,14 @@ max_requests_jitter = 2000
 forwarded_allow_ips = "*"
 accesslog = None
 errorlog = "-"
+
+# gunicorn tells systemd that it is ready before any worker has loaded the site. Here the first worker that has says so.
+if "NOTIFY_SOCKET" in os.environ:
+    os.environ["NTIER_NOTIFY_SOCKET"] = os.environ.pop("NOTIFY_SOCKET")
+
+
+def post_worker_init(worker):
+    """Tell systemd that the site can answer."""
+    import ntier_process  # what is above runs before its folder is known
+
+    ntier_process.ready()

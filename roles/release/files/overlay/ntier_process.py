@@ -14,11 +14,14 @@ RELEASE = os.path.dirname(sys.prefix)
 SOCKET = 3
 #: Connections that may wait; systemd asked the kernel for as many.
 BACKLOG = 4096
+#: Where systemd listens for what is ready, under a name that app servers do not know: they would say so before any worker has loaded the site.
+NOTIFY = "NTIER_NOTIFY_SOCKET"
 
 
 def enter():
     """Make the release's code importable and its folder the current one; return the site's values."""
     os.environ["NTIER_RELEASE"] = RELEASE
+    hide_notify()
     project = os.path.join(RELEASE, "project")
     os.chdir(project)
     sys.path[:] = [os.path.join(RELEASE, "ntier"), project, *[path for path in sys.path if path not in ("", project)]]
@@ -36,9 +39,15 @@ def graceful_seconds(values):
     return min(values["timeout_seconds"], 40)
 
 
+def hide_notify():
+    """Keep the app server from telling systemd that it is ready."""
+    if "NOTIFY_SOCKET" in os.environ:
+        os.environ[NOTIFY] = os.environ.pop("NOTIFY_SOCKET")
+
+
 def ready():
     """Tell systemd, if it started this, that the site can answer."""
-    place = os.environ.get("NOTIFY_SOCKET")
+    place = os.environ.get(NOTIFY)
     if place:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as teller:
             teller.connect(place.replace("@", "\0", 1) if place.startswith("@") else place)

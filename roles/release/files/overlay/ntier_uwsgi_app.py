@@ -21,6 +21,8 @@ def _stop(_signal, _frame):
 
 signal.signal(signal.SIGHUP, _stop)
 
+import ntier_process  # noqa: E402  # pylint: disable=wrong-import-position
 from ntier_wsgi import application  # noqa: E402, F401  # pylint: disable=unused-import,wrong-import-position
 
 _loading = False
+ntier_process.ready()
