@@ -110,10 +110,9 @@ def test_units_that_started_before_a_file_was_written_are_named(ask, tmp_path):
 
 # --- the roles ----------------------------------------------------------------------------------------------------
 
-#: Handlers that no service's time tells about: a bundle, a table of exports and a mount, and what always comes with another one.
+#: Handlers that no service's time tells about: a bundle and a mount, and what always comes with another one.
 ELSEWHERE = {
     "Rebuild the certificate bundle",
-    "Export the folder anew",
     "Mount the uploads anew",
     "Read the units again",
     "Ask whether PostgreSQL waits for a restart",

@@ -330,7 +330,7 @@ def test_every_task_that_asks_a_balancer_or_switches_is_asked_whether_it_reached
     noted, *asking, failing = switch["block"]
     assert "ansible.builtin.set_fact" in noted
     registered = [task["register"] for task in asking]
-    assert all(name in switch["vars"]["__release_away"] for name in registered)
+    assert all(name in switch["vars"]["__release_asked"] for name in registered)
     assert "ansible.builtin.fail" in failing
 
 
