@@ -70,29 +70,31 @@ def summary(walk: dict[str, Any]) -> list[dict[str, Any]]:
     return result
 
 
-def seconds(walk: dict[str, Any]) -> list[tuple[float, int, float, float, int]]:
-    """Return for each second: when, answers, median and longest latency in milliseconds, failures."""
+def spans(walk: dict[str, Any], width: int = 1) -> list[tuple[int, float, float, float, int]]:
+    """Return for each span of *width* seconds: when, answers in a second, median and longest latency in milliseconds, failures."""
     begin = walk["events"][0][0]
+
+    def span(when: float) -> int:
+        return int((when - begin) / width) * width
+
     found: dict[int, list[float]] = {}
     answers: collections.Counter[int] = collections.Counter()
     for event in walk["events"]:
-        answers[int(event[0] - begin)] += 1
+        answers[span(event[0])] += 1
         if event[1] not in SLOW:
-            found.setdefault(int(event[0] - begin), []).append(event[3])
-    failed: dict[int, int] = {}
-    for failure in walk["failures"]:
-        failed[int(failure["when"] - begin)] = failed.get(int(failure["when"] - begin), 0) + 1
+            found.setdefault(span(event[0]), []).append(event[3])
+    failed = collections.Counter(span(failure["when"]) for failure in walk["failures"])
     last = max([*answers, *failed])
     nothing = [float("nan")]
     return [
         (
             second,
-            answers[second],
+            answers[second] / width,
             statistics.median(found.get(second, nothing)),
             max(found.get(second, nothing)),
-            failed.get(second, 0),
+            failed[second],
         )
-        for second in range(last + 1)
+        for second in range(0, last + 1, width)
     ]
 
 
@@ -119,8 +121,10 @@ def draw(walk: dict[str, Any], steps: list[dict[str, Any]]) -> Any:
     from matplotlib import pyplot, ticker
 
     pyplot.rcParams.update({"font.size": 10, "axes.edgecolor": LINE, "text.color": INK, "svg.fonttype": "none"})
-    each = seconds(walk)
     begin = walk["events"][0][0]
+    # Some hundred spans are what the eye can part.
+    width = max(1, round((walk["events"][-1][0] - begin) / 300))
+    each = spans(walk, width)
     figure, (rate, wait, fault, hosts) = pyplot.subplots(
         4, 1, sharex=True, figsize=(13, 8.6), height_ratios=[2.0, 2.6, 0.6, 2.8], layout="constrained"
     )
@@ -134,7 +138,7 @@ def draw(walk: dict[str, Any], steps: list[dict[str, Any]]) -> Any:
     wait.axhline(1000, color=FAULT, linewidth=0.8, linestyle=(0, (4, 4)), label="a second")
     wait.set_ylabel("latency, ms")
     wait.legend(loc="upper right", frameon=False, ncols=3)
-    fault.bar(when, [row[4] for row in each], width=1, align="edge", color=FAULT)
+    fault.bar(when, [row[4] for row in each], width=width, align="edge", color=FAULT)
     fault.set_ylabel("failed")
     fault.set_ylim(0, max(1, *(row[4] for row in each)))
     fault.set_yticks([0, max(1, *(row[4] for row in each))])
@@ -164,11 +168,11 @@ def draw(walk: dict[str, Any], steps: list[dict[str, Any]]) -> Any:
             (left + right) / 2, 1.02, title(step, right - left < when[-1] * 0.09), transform=rate.get_xaxis_transform(), ha="center", va="bottom",
             fontsize=9, fontweight="bold",
         )  # fmt: skip
-    picture(hosts, walk, begin, when[-1] + 1)
+    picture(hosts, walk, begin, when[-1] + width)
     hosts.set_xlabel("minutes")
     hosts.xaxis.set_major_locator(ticker.MultipleLocator(60 if when[-1] < 1000 else 120))
     hosts.xaxis.set_major_formatter(lambda second, _position: f"{second / 60:.0f}")
-    rate.set_xlim(0, when[-1] + 1)
+    rate.set_xlim(0, when[-1] + width)
     return figure
 
 

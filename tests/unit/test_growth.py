@@ -70,10 +70,18 @@ def test_percentiles_are_values_that_were_seen():
 
 def test_a_second_without_answers_is_one(walk):
     walk["events"] = [event for event in walk["events"] if not 1050 <= event[0] < 1053]
-    each = growth.seconds(walk)
+    each = growth.spans(walk)
     assert [row[0] for row in each] == list(range(100))
     assert [row[1] for row in each[49:53]] == [1, 0, 0, 0]
     assert [row[4] for row in each if row[4]] == [1]
+
+
+def test_spans_of_several_seconds_have_answers_in_a_second_and_all_failures(walk):
+    each, wide = growth.spans(walk), growth.spans(walk, 10)
+    assert [row[0] for row in wide] == list(range(0, 100, 10))
+    assert sum(row[1] for row in wide) * 10 == sum(row[1] for row in each)
+    assert max(row[3] for row in wide) == max(row[3] for row in each)
+    assert sum(row[4] for row in wide) == sum(row[4] for row in each)
 
 
 def test_what_is_written(walk, tmp_path, monkeypatch, capsys):
