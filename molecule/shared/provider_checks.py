@@ -7,6 +7,7 @@ echoes, and no part of the list.
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import json
 import re
@@ -197,6 +198,27 @@ def a_restart_of_the_app_server_fails_no_request(subject: Subject) -> None:
     assert failed == [], failed
 
 
+def a_form_waits_for_a_busy_app_server(subject: Subject) -> None:
+    """What a form sends may be more than the buffers on its way take while no worker is free: it waits, and nobody gives up meanwhile."""
+
+    def send(_number: int) -> tuple[int, float]:
+        browser, start = subject.visit(subject.domain), time.monotonic()
+        answer = browser.session.post(f"{browser.base}/", data=b"x" * (1 << 20), timeout=60)
+        return answer.status_code, time.monotonic() - start
+
+    with concurrent.futures.ThreadPoolExecutor(9) as pool:
+        busy = pool.submit(
+            subject.host.check_output,
+            f"pids=$(pgrep -u {subject.site}); kill -STOP $pids; sleep 8; kill -CONT $pids",
+        )
+        time.sleep(1)
+        # A balancer gives some of them to another host.
+        sent = list(pool.map(send, range(8)))
+        busy.result()
+    assert {status for status, _seconds in sent} == {403}, sent  # it has no token
+    assert max(seconds for _status, seconds in sent) > 5, sent
+
+
 def a_reload_of_the_web_server_fails_no_request(subject: Subject, service: str) -> None:
     """A changed configuration is taken over without a failed request. Not for Apache, which gives its daemon processes three seconds."""
     arguments = json.dumps([subject.port, subject.domain, "/", 8])
@@ -247,5 +269,6 @@ CHECKS: tuple[t.Callable[[Subject], None], ...] = (
     bodies_over_the_limit_are_refused,
     visitors_do_not_choose_their_address,
     a_restart_of_the_app_server_fails_no_request,
+    a_form_waits_for_a_busy_app_server,
 )
 SERVICES = {"nginx": "nginx", "lighttpd": "lighttpd", "apache": "apache2"}

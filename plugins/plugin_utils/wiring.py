@@ -15,6 +15,10 @@ from .topology import NFS_PORT, app_server, web_server
 #: Where PgBouncer on a web host waits for that host's sites: the only database address that a site ever sees.
 POOLER = {"host": "127.0.0.1", "port": 6432}
 MEDIA_DIRECTORY = "/srv/media"
+#: Seconds for which a web host may take nothing of what a balancer sends until its power counts as lost; and the providers that need
+#: longer: they take no more of a form than the kernel's buffers hold before a process of the site has time for it.
+SILENCE_SECONDS = 6
+LONG_SILENCE_SECONDS = {"apache_mod_wsgi": 20}
 
 
 def wire(
@@ -381,6 +385,7 @@ def _load_balancer(
         ],
         "load_balancer_web": topology["endpoints"]["web"],
         "load_balancer_media": topology["endpoints"]["media"],
+        "load_balancer_silence_seconds": LONG_SILENCE_SECONDS.get(topology["tiers"]["web"]["provider"], SILENCE_SECONDS),
         "load_balancer_relays": _at(topology, relays(topology, doors)),
         "load_balancer_address": topology["hosts"][host]["address"],
         "load_balancer_size": {"memory_mb": size["shares_mb"]["load_balancer"]}

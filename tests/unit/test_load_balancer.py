@@ -132,6 +132,8 @@ def test_each_site_is_checked_on_each_host_by_a_name_and_path_of_its_own():
             "server web2 [fd00::12]:8080 tcp-ut 6s",
         ]
     assert "server media1 media1.internal:80 tcp-ut 6s" in section(text, "backend media")
+    text = configuration(load_balancer_silence_seconds=20)
+    assert "server web1 10.0.0.11:80 tcp-ut 20s" in section(text, "backend site_blog")
 
 
 def test_nobody_outside_reads_a_health_page():

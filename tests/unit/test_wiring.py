@@ -638,6 +638,12 @@ def test_every_balancer_is_told_of_all_web_and_media_hosts(tiers):
         assert wiring["load_balancer_media"] == cluster["endpoints"]["media"]
         assert wiring["load_balancer_address"] == cluster["hosts"][host]["address"]
         assert len(wiring["load_balancer_web"]) == 2
+        assert wiring["load_balancer_silence_seconds"] == 6
+
+
+def test_apache_may_let_a_form_wait():
+    cluster = build(FIGURE_4, providers={"web": "apache_mod_wsgi"})
+    assert wired(cluster, cluster["tiers"]["load_balancer"]["leader"])["load_balancer_silence_seconds"] == 20
 
 
 def test_a_balancer_is_told_of_each_site_what_it_needs_and_no_more():

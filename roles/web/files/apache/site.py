@@ -21,6 +21,12 @@ _current = f"/srv/{_name}/current"
 _release = os.path.realpath(_current)
 
 
+def _bear_the_name(name: str) -> None:
+    """Have this process tell C(ntier-restart-daemons) what became of it; a name has 15 letters at the most."""
+    with open("/proc/self/comm", "w", encoding="ascii") as file:
+        file.write(name)
+
+
 def _speak_to_the_journal():
     """Let what this process writes stand in the journal as C(django-NAME), as that of every app server does."""
     with contextlib.suppress(OSError):
@@ -48,4 +54,6 @@ try:
     from ntier_wsgi import application  # noqa: F401  # pylint: disable=unused-import
 except BaseException:
     traceback.print_exc()
+    _bear_the_name("django-failed")
     raise
+_bear_the_name("django-ready")
