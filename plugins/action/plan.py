@@ -149,7 +149,8 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(
                 str(InventoryError(faults.sentences, "The hosts can't serve what the inventory says"))
             )
-        lines = plan.render(cluster, sizes, moves["database"], moves["media"], leaving, doors)
+        caches = asis.cache_change(cluster, records)
+        lines = plan.render(cluster, sizes, moves["database"], moves["media"], leaving, doors, caches)
         result.update(changed=False, plan=lines, move=moves["database"], media_move=moves["media"])
         result.update(leaving=leaving, doors=doors)
         if self._task.args.get("show", True):

@@ -314,6 +314,59 @@ def check_given_up(
 LOST = "When it is lost for good, say {variable}: [{host}], and the sites begin without it"
 
 
+def cache_change(topology: t.Mapping[str, t.Any], records: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    """Return how the memcached hosts change; nothing when they don't, or when nobody remembers any.
+
+    Each host has its share of a ring (consistent hashing), so a key stays where it is when the next point of both rings belongs to a host of both.
+
+    :arg records: host → the record that it keeps.
+    :return: C(from), C(to), lists of hosts, and C(lost), the share of the keys that is asked for elsewhere, between 0 and 1.
+    """
+    before = list(
+        dict.fromkeys(
+            host for found in heard(records).values() for host in found.get("members", {}).get("memcached", [])
+        )
+    )
+    after = topology["tiers"]["memcached"]["hosts"]
+    if not before or {*before} == {*after}:
+        return {}
+    return {"from": before, "to": list(after), "lost": 1 - len({*before} & {*after}) / len({*before, *after})}
+
+
+def check_answers(
+    topology: t.Mapping[str, t.Any],
+    records: t.Mapping[str, t.Mapping[str, t.Any]],
+    silent: t.Mapping[str, str],
+    faults: Faults,
+) -> None:
+    """Note in *faults* the hosts that can't be reached, and what each of them keeps: nothing is changed as long as that can't be seen.
+
+    :arg records: host → the record that it keeps, of the hosts that answered.
+    :arg silent: host → what Ansible says of it, of the hosts that did not.
+    """
+    members = [found.get("members", {}) for found in heard(records).values()]
+    for host, reason in silent.items():
+        kept = [
+            what
+            for tier, what in KEEPERS.items()
+            if host in topology["tiers"][tier]["hosts"] or any(host in entry.get(tier, []) for entry in members)
+        ]
+        reason = reason.strip().rstrip(".")
+        if kept:
+            faults.add(
+                f"host {host}",
+                f"can't be reached, and is where {listed(kept)} are: {reason}",
+                "See that it runs, and that ansible_host leads to it: nothing is changed without it. A machine in its place needs their backup first."
+                f" {LOST.format(variable=GIVING_UP, host=host)}",
+            )
+        else:
+            faults.add(
+                f"host {host}",
+                f"can't be reached: {reason}",
+                "See that it runs, and that ansible_host leads to it. A host that is gone for good is taken out of the inventory, and out of retired, too",
+            )
+
+
 def moved_to(host: str, handover: t.Mapping[str, str], steps: t.Container[str]) -> str:
     """Return where a host's data has gone by what it has written down of the last move; empty when it has not."""
     source, _dash, target = handover.get("id", "").partition(f"{host}-")

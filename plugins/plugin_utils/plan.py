@@ -31,6 +31,7 @@ def render(
     media_move: t.Mapping[str, t.Any] | None = None,
     leaving: t.Mapping[str, t.Sequence[str]] | None = None,
     doors: t.Mapping[str, t.Any] | None = None,
+    caches: t.Mapping[str, t.Any] | None = None,
 ) -> list[str]:
     """Return the plan as lines of at most about 100 columns.
 
@@ -39,12 +40,14 @@ def render(
     :arg move: how the database moves, the value of C(asis.database_move); C(media_move), how the media do, of C(asis.media_move).
     :arg leaving: what hosts serve and shall not any more, the value of C(asis.leaving).
     :arg doors: where visitors come to, the value of C(asis.doors).
+    :arg caches: how the memcached hosts change, the value of C(asis.cache_change).
     """
     sizes = sizes or {}
     lines = [f"Figure {topology['figure']}: {topology['figure_title']}", ""]
-    if move or media_move:
+    if move or media_move or caches:
         rows = [_move(move)] if move else []
         rows += [_media_move(media_move)] if media_move else []
+        rows += [_caches(caches)] if caches else []
         lines += ["Moves", *table(rows), ""]
     if leaving:
         lines += ["Switched off", *table([[host, listed(tiers)] for host, tiers in leaving.items()]), ""]
@@ -101,6 +104,11 @@ def _media_move(move: t.Mapping[str, t.Any]) -> list[str]:
         return ["media", way, "moved", "some seconds", "what is left is cleaning up"]
     size = f"{_amount(move['bytes'])} in {move['files']} files"
     return ["media", way, size, f"some {move['seconds']} s", "sites wait less than 2 s"]
+
+
+def _caches(change: t.Mapping[str, t.Any]) -> list[str]:
+    way = f"{listed(change['from'])} → {listed(change['to']) or 'none'}"
+    return ["memcached", way, "", "at once", f"{change['lost']:.0%} of what is cached is made anew"]
 
 
 def _doors(topology: t.Mapping[str, t.Any], doors: t.Mapping[str, t.Any]) -> list[str]:

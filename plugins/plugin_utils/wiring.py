@@ -385,7 +385,9 @@ def _load_balancer(
         ],
         "load_balancer_web": topology["endpoints"]["web"],
         "load_balancer_media": topology["endpoints"]["media"],
-        "load_balancer_silence_seconds": LONG_SILENCE_SECONDS.get(topology["tiers"]["web"]["provider"], SILENCE_SECONDS),
+        "load_balancer_silence_seconds": LONG_SILENCE_SECONDS.get(
+            topology["tiers"]["web"]["provider"], SILENCE_SECONDS
+        ),
         "load_balancer_relays": _at(topology, relays(topology, doors)),
         "load_balancer_address": topology["hosts"][host]["address"],
         "load_balancer_size": {"memory_mb": size["shares_mb"]["load_balancer"]}

@@ -1272,3 +1272,72 @@ def test_a_host_that_keeps_data_or_that_visitors_come_to_keeps_its_name():
 
 def without_key(found, key):
     return {name: value for name, value in found.items() if name != key}
+
+
+# --- hosts that do not answer -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("groups", "silent", "kept"),
+    [
+        (FIGURE_2, "db1", "the sites' rows"),
+        (FIGURE_2, "box1", "the sites' uploads"),
+        (FIGURE_3, "media1", "the sites' uploads"),
+        (ONE_BOX, "box1", "the sites' rows and the sites' uploads"),
+    ],
+)
+def test_a_host_that_keeps_something_and_is_away_is_named_with_it(groups, silent, kept):
+    cluster = build(groups)
+    known = records_of(cluster)
+    known.pop(silent)
+    faults = Faults()
+    asis.check_answers(cluster, known, {silent: "Connection timed out. "}, faults)
+    assert faults.sentences == [
+        f"host {silent}: can't be reached, and is where {kept} are: Connection timed out. See that it runs, and that ansible_host leads to it: nothing is"
+        " changed without it. A machine in its place needs their backup first."
+        f" When it is lost for good, say ntier_given_up: [{silent}], and the sites begin without it."
+    ]
+
+
+def test_what_a_host_that_leaves_keeps_others_remember():
+    before = build(FIGURE_2)
+    cluster = build(inventory({**FIGURE_2, "database": ["db2"]}, retired=["db1"]))
+    known = {"box1": records_of(before)["box1"]}
+    faults = Faults()
+    asis.check_answers(cluster, known, {"db1": "no answer"}, faults)
+    assert "host db1: can't be reached, and is where the sites' rows are" in faults.sentences[0]
+
+
+def test_a_host_that_keeps_nothing_may_be_taken_out():
+    cluster = build(FIGURE_4)
+    faults = Faults()
+    asis.check_answers(cluster, records_of(cluster), {}, faults)
+    assert not faults
+    asis.check_answers(cluster, {}, {"web2": "no answer"}, faults)
+    assert faults.sentences == [
+        "host web2: can't be reached: no answer. See that it runs, and that ansible_host leads to it. A host that is gone for good is taken out of the"
+        " inventory, and out of retired, too."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lost"),
+    [
+        (["c1"], ["c1", "c2"], 1 / 2),
+        (["c1", "c2", "c3"], ["c1", "c2"], 1 / 3),
+        (["c1", "c2"], ["c2", "c3"], 2 / 3),
+        (["c1"], ["c2"], 1),
+        (["c1"], [], 1),
+    ],
+)
+def test_memcached_hosts_that_come_and_go_take_their_share_of_the_keys(before, after, lost):
+    groups = {**FIGURE_2, "memcached": after}
+    known = records_of(build(inventory({**FIGURE_2, "memcached": before})))
+    cluster = build(inventory(groups, retired=[host for host in before if host not in after]))
+    assert asis.cache_change(cluster, known) == {"from": before, "to": after, "lost": pytest.approx(lost)}
+
+
+def test_the_same_memcached_hosts_are_no_change():
+    cluster = build(inventory({**FIGURE_2, "memcached": ["c1", "c2"]}))
+    assert asis.cache_change(cluster, records_of(build(inventory({**FIGURE_2, "memcached": ["c2", "c1"]})))) == {}
+    assert asis.cache_change(cluster, {}) == {}

@@ -65,6 +65,13 @@ def test_without_facts_there_is_no_memory_to_show():
     assert not any("Memory" in line for line in render(build()))
 
 
+def test_the_plan_tells_how_much_of_the_caches_is_made_anew():
+    change = {"from": ["c1", "c2"], "to": ["c2"], "lost": 0.5}
+    lines = render(build(), caches=change)
+    row = lines[lines.index("Moves") + 1]
+    assert row.split() == "memcached c1 and c2 → c2 at once 50% of what is cached is made anew".split()
+
+
 def test_no_line_ends_in_spaces():
     for name in SHIPPED:
         assert [line for line in lines_of(shipped(name)) if line != line.rstrip()] == []

@@ -125,3 +125,19 @@ def test_what_the_hosts_know_better(refused, cluster, addresses):
         cluster["box1"].check_output(f"ip route del {route}")
     assert f"host box1: has no way to cache1 (memcached) at {addresses['cache1']}: No route to host" in said
     assert "host lb1: leaves the group load_balancer, and visitors come to its address" in said
+
+
+def test_hosts_that_can_not_be_reached_are_named_with_what_they_keep(playbook, docker, healed):
+    """In a sentence each, and before anything is asked that would go by their answer."""
+    docker("pause", "db1", "cache2")
+    try:
+        done = playbook("site", "--check")
+    finally:
+        docker("unpause", "db1", "cache2")
+    assert done.returncode != 0, done.stdout
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "Not every host can be reached (2 faults; no host has been changed)" in said, said
+    assert "host db1: can't be reached, and is where the sites' rows are: " in said
+    assert "host cache2: can't be reached: " in said
+    assert "Look what PostgreSQL keeps" not in said
+    healed()
