@@ -15,7 +15,7 @@ class Apache:
     """Apache with a site's processes, which end and load as time goes by: each look at them is a moment."""
 
     def __init__(self, count: int, *, slow: int = 0, fate: str = "django-ready"):
-        self.names = {number: "django-ready" for number in range(100, 100 + count)}
+        self.names = dict.fromkeys(range(100, 100 + count), "django-ready")
         self.ending: dict[int, int] = {}
         self.loading: dict[int, int] = {}
         self.slow, self.fate, self.last = slow, fate, 200
