@@ -8,6 +8,7 @@ the one that it started with.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shlex
 import socket
@@ -22,9 +23,11 @@ _release = os.path.realpath(_current)
 
 
 def _bear_the_name(name: str) -> None:
-    """Have this process tell C(ntier-restart-daemons) what became of it; a name has 15 letters at the most."""
-    with open("/proc/self/comm", "w", encoding="ascii") as file:
-        file.write(name)
+    """Have this process tell C(ntier-restart-daemons) what became of it; a name has 15 letters at the most.
+
+    A process that has changed its user may not write into its own folder of C(/proc), where the name stands.
+    """
+    ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)  # PR_SET_NAME
 
 
 def _speak_to_the_journal():
