@@ -261,3 +261,14 @@ def test_the_folder_below_the_mount_is_closed():
     ]
     assert {(file["owner"], file["mode"]) for file in found if "owner" in file} == {("root", "0000")}
     assert [file["attributes"] for file in found if "attributes" in file] == ["+i"]
+
+
+def test_the_files_server_stops_when_nobody_has_files_open_there():
+    """Who closes a file whose server has gone waits for ever, and a web server with all its visitors."""
+    names = [task["name"].rpartition("| ")[2] for task in tasks("media/tasks/nfs/withdraw.yml")]
+    assert names.index("Wait until nobody has files open here") < names.index("Stop the server")
+    inactive = re.search(r"open_file_cache .*inactive=(\d+)s", render("media/nginx-files.conf.j2"))
+    assert int(tasks("media/vars/main.yml")["__media_close_seconds"]) > int(inactive[1])
+    plays = yaml.safe_load((ROOT / "playbooks/move_media.yml").read_text())
+    moves = [task["name"] for task in plays[0]["tasks"]]
+    assert moves.index("Move the files") < moves.index("Have the web server open the files anew")

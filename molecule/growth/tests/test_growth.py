@@ -42,13 +42,44 @@ def test_the_plan_says_what_moves(site, primaries):
     assert primaries() == ["box1"]
 
 
-def test_the_database_moves_to_a_host_of_its_own(unnoticed, site, primaries):
-    """20-1 → 20-2."""
+#: A database of the user's own beside the sites', with what a copy of rows would leave behind.
+BELONGINGS = """
+CREATE ROLE keeper LOGIN PASSWORD 'known' CONNECTION LIMIT 7;
+CREATE DATABASE belongings OWNER keeper;
+\\connect belongings
+CREATE EXTENSION pg_trgm;
+CREATE SCHEMA loft AUTHORIZATION keeper;
+CREATE SEQUENCE loft.turns START 40;
+SELECT nextval('loft.turns'), lo_from_bytea(4242, 'a large object');
+ALTER DATABASE belongings SET work_mem = '3MB';
+"""
+LOOK = """
+SELECT rolpassword, rolconnlimit FROM pg_authid WHERE rolname = 'keeper';
+SELECT extname, extversion FROM pg_extension ORDER BY 1;
+SELECT convert_from(lo_get(4242), 'UTF8'), last_value, current_setting('work_mem') FROM loft.turns;
+SELECT rolname, rolpassword FROM pg_authid ORDER BY 1;
+SELECT datname, pg_get_userbyid(datdba), datcollate FROM pg_database ORDER BY 1;
+"""
+
+
+def belongings(host, sql: str, database: str = "belongings") -> str:
+    """Return what PostgreSQL's superuser is answered on a host."""
+    return host.check_output("printf %s | runuser -u postgres -- psql -qAtX -v ON_ERROR_STOP=1 -d %s", sql, database)
+
+
+def test_the_database_moves_to_a_host_of_its_own(unnoticed, site, primaries, cluster):
+    """20-1 → 20-2, with all that the server has, the sites' or not."""
+    belongings(cluster["box1"], BELONGINGS, "postgres")
+    before = belongings(cluster["box1"], LOOK)
+    assert "a large object|40|3MB" in before
+    assert "pg_trgm" in before
+    assert "SCRAM-SHA-256" in before
     start = unnoticed.clock()
     done = site("2")
     assert done.code == 0, done.output
     assert "The database has moved from box1 to db1." in done.words, done.output
     assert primaries() == ["db1"]
+    assert belongings(cluster["db1"], LOOK) == before
     longest = waited(unnoticed, start)
     print(f"longest write {longest} ms", file=sys.stderr)
     assert longest < PAUSE
@@ -228,6 +259,8 @@ def test_the_balancer_goes_and_the_uploads_come_back(unnoticed, site, cluster):
     assert not cluster["lb1"].file("/etc/haproxy/ntier.cfg").exists
     assert "files have moved from media1 to box1." in done.words, done.output
     assert not over_the_network(cluster["box1"])
+    # Nobody keeps a file open whose server has gone.
+    assert address(cluster, "media1") not in cluster["box1"].check_output("cat /proc/fs/nfsfs/servers")
     accepted = len(unnoticed.report()["uploaded"])
     assert uploads(cluster["box1"]) >= accepted > 0
     for unit in ("nginx", "nfs-server"):
