@@ -95,7 +95,7 @@ def test_others_answer_while_one_restarts(module, monkeypatch, count):
 
 def test_one_alone_restarts_until_it_has_loaded_the_site(module, monkeypatch):
     apache = of(Apache(1), module, monkeypatch)
-    assert module.restart("shop") == ""
+    assert module.main("shop") == 0
     assert apache.names == {201: "django-ready"}
     assert not apache.reloaded
 
@@ -125,9 +125,10 @@ def test_what_could_not_be_loaded_at_the_first_time(module, monkeypatch):
     assert "No process of site shop has loaded it" in module.restart("shop")
 
 
-def test_a_process_that_does_not_end(module, monkeypatch):
+def test_a_process_that_does_not_end(module, monkeypatch, capsys):
     of(Apache(2, slow=1000), module, monkeypatch)
-    assert module.restart("shop") == "Processes of site shop do not end: 100"
+    assert module.main("shop") == 1
+    assert capsys.readouterr().err == "Processes of site shop do not end: 100\n"
 
 
 def test_a_process_that_loads_for_ever(module, monkeypatch):
