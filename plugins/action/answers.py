@@ -14,7 +14,7 @@ from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults,
 
 
 class ActionModule(ActionBase):
-    """Raise when a host of the play has not answered."""
+    """Raise when a host of the play has not answered, or has failed."""
 
     _requires_connection = False
     _supports_check_mode = True
@@ -26,18 +26,21 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         cluster = self._templar.template(variables["ntier_topology"])
         silent: dict[str, str] = {}
+        refusing: dict[str, str] = {}
         records: dict[str, t.Any] = {}
         for host in cluster["hosts"]:
             own = variables["hostvars"][host]
             answer = own.get(self._task.args["asked"]) or {}
             if answer.get("unreachable"):
                 silent[host] = str(answer.get("msg") or "no answer")
+            elif answer.get("failed"):
+                refusing[host] = str(answer.get("msg") or "no reason")
             record = ((own.get("ansible_facts") or {}).get("ansible_local") or {}).get("ntier")
             if isinstance(record, dict):
                 records[host] = record
         faults = Faults()
-        asis.check_answers(cluster, records, silent, faults)
+        asis.check_answers(cluster, records, silent, refusing, faults)
         if faults:
-            raise AnsibleActionFail(str(InventoryError(faults.sentences, "Not every host can be reached")))
+            raise AnsibleActionFail(str(InventoryError(faults.sentences, "Not every host can be asked")))
         result.update(changed=False)
         return result

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: answers
-short_description: Refuse to go on without hosts that can't be reached
+short_description: Refuse to go on without hosts that can't be asked
 version_added: 1.2.0
 author: ntier.django maintainers (@ntier)
 description:
-  - Fails with a sentence for each host that did not answer a task before, which says what the host keeps and what to do.
+  - Fails with a sentence for each host that did not answer a task before, which says what the host keeps and what to do, and for each host on which that
+    task failed.
   - Belongs to the collection's own playbooks, and reads their variables.
 options:
   asked:
-    description: Name of the variable that the task before has registered. That task has C(ignore_unreachable).
+    description: Name of the variable that the task before has registered. That task has C(ignore_unreachable), and C(any_errors_fatal) is off there.
     type: str
     required: true
 attributes:
@@ -28,6 +29,7 @@ EXAMPLES = r"""
 - name: Ask every host for its facts
   ansible.builtin.setup:
   ignore_unreachable: true
+  any_errors_fatal: false
   register: asked
 
 - name: Check that every host answers

@@ -337,13 +337,21 @@ def check_answers(
     topology: t.Mapping[str, t.Any],
     records: t.Mapping[str, t.Mapping[str, t.Any]],
     silent: t.Mapping[str, str],
+    refusing: t.Mapping[str, str],
     faults: Faults,
 ) -> None:
-    """Note in *faults* the hosts that can't be reached, and what each of them keeps: nothing is changed as long as that can't be seen.
+    """Note in *faults* the hosts that can't be asked, and what those keep that can't be reached: nothing is changed as long as that can't be seen.
 
     :arg records: host → the record that it keeps, of the hosts that answered.
     :arg silent: host → what Ansible says of it, of the hosts that did not.
+    :arg refusing: the same of the hosts that were reached, and on which the asking failed.
     """
+    for host, reason in refusing.items():
+        faults.add(
+            f"host {host}",
+            f"can't be asked: {reason.strip().rstrip('.')}",
+            "See that ansible_user becomes root there without a question, or give ansible_become_password, and that Ansible's modules run there",
+        )
     members = [found.get("members", {}) for found in heard(records).values()]
     for host, reason in silent.items():
         kept = [

@@ -1291,7 +1291,7 @@ def test_a_host_that_keeps_something_and_is_away_is_named_with_it(groups, silent
     known = records_of(cluster)
     known.pop(silent)
     faults = Faults()
-    asis.check_answers(cluster, known, {silent: "Connection timed out. "}, faults)
+    asis.check_answers(cluster, known, {silent: "Connection timed out. "}, {}, faults)
     assert faults.sentences == [
         f"host {silent}: can't be reached, and is where {kept} are: Connection timed out. See that it runs, and that ansible_host leads to it: nothing is"
         " changed without it. A machine in its place needs their backup first."
@@ -1304,19 +1304,29 @@ def test_what_a_host_that_leaves_keeps_others_remember():
     cluster = build(inventory({**FIGURE_2, "database": ["db2"]}, retired=["db1"]))
     known = {"box1": records_of(before)["box1"]}
     faults = Faults()
-    asis.check_answers(cluster, known, {"db1": "no answer"}, faults)
+    asis.check_answers(cluster, known, {"db1": "no answer"}, {}, faults)
     assert "host db1: can't be reached, and is where the sites' rows are" in faults.sentences[0]
 
 
 def test_a_host_that_keeps_nothing_may_be_taken_out():
     cluster = build(FIGURE_4)
     faults = Faults()
-    asis.check_answers(cluster, records_of(cluster), {}, faults)
+    asis.check_answers(cluster, records_of(cluster), {}, {}, faults)
     assert not faults
-    asis.check_answers(cluster, {}, {"web2": "no answer"}, faults)
+    asis.check_answers(cluster, {}, {"web2": "no answer"}, {}, faults)
     assert faults.sentences == [
         "host web2: can't be reached: no answer. See that it runs, and that ansible_host leads to it. A host that is gone for good is taken out of the"
         " inventory, and out of retired, too."
+    ]
+
+
+def test_a_host_that_lets_nobody_become_root_is_named():
+    cluster = build(FIGURE_4)
+    faults = Faults()
+    asis.check_answers(cluster, records_of(cluster), {}, {"web1": "Missing sudo password\n"}, faults)
+    assert faults.sentences == [
+        "host web1: can't be asked: Missing sudo password. See that ansible_user becomes root there without a question, or give"
+        " ansible_become_password, and that Ansible's modules run there."
     ]
 
 

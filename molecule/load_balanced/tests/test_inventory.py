@@ -136,7 +136,7 @@ def test_hosts_that_can_not_be_reached_are_named_with_what_they_keep(playbook, d
         docker("unpause", "db1", "cache2")
     assert done.returncode != 0, done.stdout
     said = " ".join((done.stdout + done.stderr).split())
-    assert "Not every host can be reached (2 faults; no host has been changed)" in said, said
+    assert "Not every host can be asked (2 faults; no host has been changed)" in said, said
     assert "host db1: can't be reached, and is where the sites' rows are: " in said
     assert "host cache2: can't be reached: " in said
     assert "Look what PostgreSQL keeps" not in said
