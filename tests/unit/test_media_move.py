@@ -1,12 +1,15 @@
 """The program that moves the sites' files: what it decides, what it copies, and how hosts agree on the moment to switch."""
 
 import ast
+import collections
 import contextlib
 import importlib.util
 import json
 import os
 import pathlib
+import random
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -182,6 +185,171 @@ def test_a_file_that_vanishes_while_it_is_copied_is_no_fault(places):
     assert copier.apply(here, todo)
     assert copied(old, new, copier)[1] == []
     assert alike(old, new)
+
+
+# --- what the kernel says of a folder ---
+
+
+@pytest.fixture
+def watched(places):
+    """A copier whose source is watched, and that has copied what there was."""
+    old, new = places
+    (old / "media/many").mkdir()
+    for number in range(50):
+        (old / f"media/many/{number}").write_text("x")
+    copier = mover.Copier(str(old), str(new), mover.Watch(str(old)))
+    assert watched_pass(copier) is None
+    yield old, new, copier
+    copier.end()
+    assert copier.watch.descriptor == -1
+
+
+def watched_pass(copier):
+    """Let a copier make a pass; return which paths it was told of."""
+    changed = copier.changed()
+    here, todo = copier.look(changed)
+    copier.apply(here, todo)
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "paths"),
+    [
+        (lambda root: None, set()),
+        (lambda root: (root / "new").write_text("n"), {"media/new"}),
+        (lambda root: (root / "many/7").write_text("longer"), {"media/many/7"}),
+        (lambda root: os.chmod(root / "many/7", 0o600), {"media/many/7"}),
+        (lambda root: (root / "many/7").unlink(), {"media/many/7"}),
+        (lambda root: os.replace(root / "many/7", root / "many/8"), {"media/many/7", "media/many/8"}),
+        (lambda root: os.replace(root / "many", root / "few"), {"media/many", "media/few"}),
+        (lambda root: (root / "link").symlink_to("many"), {"media/link"}),
+        (lambda root: (root / "a/b").mkdir(parents=True), {"media/a", "media/a/b"}),
+    ],
+)
+def test_nothing_is_looked_at_but_what_the_kernel_names(watched, change, paths):
+    old, new, copier = watched
+    change(old / "media")
+    # Of a folder inside of a new one the kernel may tell or not: it depends on who was first.
+    told = watched_pass(copier)
+    assert told == paths or (told | {"media/a/b"}) == paths
+    assert alike(old, new)
+    assert timeless(copier.here) == timeless(tree_of(old))
+
+
+def timeless(tree):
+    """Leave out the times of folders, which change with what is in them and say nothing."""
+    return {path: [*entry[:2], 0, *entry[3:]] if entry[0] == "folder" else entry for path, entry in tree.items()}
+
+
+def test_what_is_made_in_a_folder_while_it_is_new_is_told_later(watched):
+    old, new, copier = watched
+    (old / "media/a").mkdir()
+    changed = copier.changed()
+    (old / "media/a/x").write_text("x")
+    here, todo = copier.look(changed)
+    copier.apply(here, todo)
+    (old / "media/a/x").write_text("after the look")
+    assert watched_pass(copier) >= {"media/a/x"}
+    assert alike(old, new)
+
+
+def test_a_folder_that_was_renamed_is_known_by_its_new_name(watched):
+    old, new, copier = watched
+    (old / "media/many/deep").mkdir()
+    watched_pass(copier)
+    os.replace(old / "media/many", old / "media/few")
+    watched_pass(copier)
+    (old / "media/few/deep/x").write_text("x")
+    assert watched_pass(copier) == {"media/few/deep/x"}
+    assert alike(old, new)
+
+
+def test_whatever_is_done_the_passes_keep_both_places_alike(watched):
+    """By chance, with names that files, folders and links take from each other."""
+    old, new, copier = watched
+    chance = random.Random(42)
+    names = ["a", "b", "many", "many/7", "a/c", "a/c/d", "b/e", "many/f"]
+    done = collections.Counter()
+    for _pass in range(150):
+        for _change in range(chance.randrange(1, 6)):
+            one, other = old / "media" / chance.choice(names), old / "media" / chance.choice(names)
+            kind, act = chance.choice(
+                [
+                    ("write", lambda one=one: one.write_text("x" * chance.randrange(99))),
+                    ("folder", lambda one=one: one.mkdir()),
+                    ("rename", lambda one=one, other=other: os.replace(one, other)),
+                    ("link", lambda one=one: one.symlink_to("many")),
+                    ("remove", lambda one=one: one.unlink()),
+                    ("clear", lambda one=one: shutil.rmtree(one)),
+                    ("mode", lambda one=one: os.chmod(one, chance.choice([0o700, 0o755]), follow_symlinks=True)),
+                ]
+            )
+            with contextlib.suppress(OSError):
+                act()
+                done[kind] += 1
+        assert watched_pass(copier) is not None
+        assert timeless(copier.here) == timeless(tree_of(old))
+        assert alike(old, new)
+    assert min(done.values()) > 5, done
+
+
+def test_after_more_than_the_kernel_remembers_all_files_are_looked_at_once(watched, monkeypatch):
+    old, new, copier = watched
+    read = os.read
+    lost = [mover.struct.pack("iIII", -1, mover.Watch.TOO_MANY, 0, 0)]
+    monkeypatch.setattr(mover.os, "read", lambda *words: lost.pop() if lost else read(*words))
+    (old / "media/a").mkdir()
+    assert watched_pass(copier) is None
+    assert alike(old, new)
+    (old / "media/a/x").write_text("x")
+    assert watched_pass(copier) == {"media/a/x"}
+    assert alike(old, new)
+
+
+@pytest.mark.parametrize("at", ["inotify_init1", "inotify_add_watch"])
+def test_where_the_kernel_watches_no_more_all_files_are_looked_at_each_time(places, at):
+    old, new = places
+    watch = mover.Watch(str(old))
+    kernel = watch.kernel
+
+    class Full:
+        def __getattr__(self, name):
+            return (lambda *_words: -1) if name == at else getattr(kernel, name)
+
+    watch.kernel = Full()
+    copier = mover.Copier(str(old), str(new), watch)
+    for name in "abc":
+        (old / "media" / name).write_text("x")
+        assert watched_pass(copier) is None
+        assert alike(old, new)
+    assert watch.descriptor == -1
+
+
+def test_what_the_site_s_user_can_t_read_is_named_when_it_is_new(watched):
+    old, _new, copier = watched
+    os.mkfifo(old / "media/pipe")
+    with pytest.raises(mover.Fault, match=r"media/pipe\. Remove it"):
+        watched_pass(copier)
+
+
+def test_the_round_writes_down_nothing_but_the_rest(watched, tmp_path, monkeypatch):
+    old, _new, copier = watched
+    for name in ("LIST", "REST"):
+        monkeypatch.setattr(mover, name, str(tmp_path / name.lower()))
+    copiers = {"shop": (contextlib.nullcontext, copier)}
+    mover.keep_lists(0, copiers, {"id": "old-new", "kept": "/srv/kept"})
+    assert mover.kept_lists() == {"id": "old-new", "kept": "/srv/kept", "sites": {"shop": copier.here}}
+    (old / "media/many/7").unlink()
+    (old / "media/new").write_text("n")
+    watched_pass(copier)
+    mover.keep_lists(1, copiers, {"id": "old-new"})
+    assert mover.read(mover.REST)["sites"]["shop"] == {"media/many/7": None, "media/new": copier.here["media/new"]}
+    assert mover.kept_lists() == {"id": "old-new", "kept": "/srv/kept", "sites": {"shop": copier.here}}
+    # What belongs to an earlier list says nothing of the next one.
+    mover.keep_lists(0, copiers, {"id": "old-new", "kept": "/srv/kept"})
+    assert mover.read(mover.REST) == {}
+    mover.forget_lists()
+    assert mover.kept_lists() == {}
 
 
 def test_an_old_place_that_is_away_is_not_an_empty_one(places):
@@ -387,7 +555,13 @@ class Copy:
         self.hosts, self.todo, self.took = hosts, todo, took
         self.looks, self.bytes = 0, 0
 
-    def look(self):
+    def changed(self):
+        return None
+
+    def end(self):
+        self.ended = True
+
+    def look(self, _changed=None):
         self.looks += 1
         return {"x": FILE}, list(self.todo)
 
@@ -432,7 +606,7 @@ class SlowLook(Copy):
         super().__init__(**more)
         self.slow = slow
 
-    def look(self):
+    def look(self, _changed=None):
         if self.looks < self.slow:
             time.sleep(0.3)
         return super().look()
@@ -533,9 +707,9 @@ def test_a_host_that_does_not_come_is_named_and_nobody_is_stopped(tmp_path):
 def test_so_many_files_that_a_look_takes_too_long_are_refused_beforehand(tmp_path):
     host = FakeHost()
     copier = Copy()
-    copier.look = lambda: (time.sleep(0.1), ({}, []))[1]
+    copier.look = lambda _changed: (time.sleep(0.1), ({}, []))[1]
     found, _runs = move(tmp_path / "meet", {"old": host}, copier, pause=0.1)
-    assert "Give media_move_pause_seconds a value above" in str(found)
+    assert "Raise fs.inotify.max_user_watches on old, or give media_move_pause_seconds a value above" in str(found)
     assert host.history == []
 
 
@@ -599,7 +773,7 @@ def stage(tmp_path, monkeypatch):
     for place in (folder, new):
         (place / "shop/media").mkdir(parents=True)
     (folder / "shop/media/x").write_text("x")
-    for name in ("JOB", "STATE", "REPORT", "LIST"):
+    for name in ("JOB", "STATE", "REPORT", "LIST", "REST"):
         monkeypatch.setattr(mover, name, str(tmp_path / name.lower()))
     host = FakeHost()
     host.folder, host.server = str(folder), "10.0.0.31"
@@ -658,6 +832,26 @@ def test_the_files_move_and_the_old_ones_are_kept_in_a_closed_place(stage, capsy
     assert folder.stat().st_mode & 0o777 == 0
     assert state() == {"id": "old-new", "step": "done"}
     assert os.listdir(new / "shop" / mover.MEETING) == []
+
+
+def looks_before_the_switch(host, monkeypatch, source):
+    """Return a list that the numbers of looks at all files of a place are added to when the host switches."""
+    listing, switch, looks, found = mover.listing, host.switch, [], []
+    monkeypatch.setattr(mover, "listing", lambda root, start="": looks.append((root, start)) or listing(root, start))
+
+    def counted():
+        found.append(looks.count((str(source), "")))
+        switch()
+
+    host.switch = counted
+    return found
+
+
+def test_all_files_are_looked_at_once_before_anybody_waits(stage, monkeypatch):
+    _job, host, folder, _new = stage
+    found = looks_before_the_switch(host, monkeypatch, folder / "shop")
+    assert mover.main(["lead"]) == 0
+    assert found == [1]
 
 
 def test_another_run_changes_nothing_more(stage, capsys):
@@ -877,6 +1071,21 @@ def test_the_files_come_back_and_stay_where_they_were_until_they_are_put_aside(h
     monkeypatch.setattr(mover, "aside", None)
     assert mover.main(["lead"]) == 0
     assert json.loads(capsys.readouterr().out) == report
+
+
+@pytest.mark.parametrize(("followers", "looks"), [([], [1]), (["web2"], [2])])
+def test_on_the_way_back_the_kernel_is_asked_where_nobody_else_writes(home_stage, monkeypatch, followers, looks):
+    host, _folder, new = home_stage
+    job = json.loads(pathlib.Path(mover.JOB).read_text())
+    pathlib.Path(mover.JOB).write_text(json.dumps({**job, "followers": followers}))
+    found = looks_before_the_switch(host, monkeypatch, new / "shop")
+    monkeypatch.setattr(mover.Run, "_wait_present", lambda *_words: None)
+    monkeypatch.setattr(mover.Run, "_wait_stopped", lambda *_words: "")
+    monkeypatch.setattr(mover.Meeting, "names", lambda *_words: [*followers, "old"])
+    monkeypatch.setattr(mover.Meeting, "rounds", lambda _meeting: 0)
+    monkeypatch.setattr(mover.Meeting, "decided", lambda _meeting: "")
+    assert mover.main(["lead"]) == 0
+    assert found == looks
 
 
 @pytest.mark.parametrize("step", ["copying", "switching", "switched", "done"])

@@ -98,16 +98,46 @@ def over_the_network(host) -> bool:
 
 def uploads(host) -> int:
     """Return how many files visitors have left on a host's own disk."""
-    found = host.run("find /srv/media/guestbook/media -xdev -type f")
+    found = host.run("find /srv/media/guestbook/media -xdev -type f -not -path '*/attic/*'")
     return len(found.stdout.splitlines()) if found.rc == 0 else 0
+
+
+#: Two thousand uploads of earlier years, of 1 to 40 KB.
+ATTIC = """
+import os, random
+chance = random.Random(20)
+for number in range(2000):
+    folder = f"/srv/media/guestbook/media/attic/{number // 100}"
+    os.makedirs(folder, exist_ok=True)
+    with open(f"{folder}/{number}", "wb") as file:
+        file.write(chance.randbytes(chance.randrange(1000, 40000)))
+"""
+
+
+def attic(host) -> str:
+    """Return what the earlier years' uploads on a host are, by name and content."""
+    return host.check_output("cd /srv/media/guestbook/media/attic && find . -type f -exec sha256sum {} + | sort")
+
+
+def moved(done) -> None:
+    """Print what `site` says about a move of the uploads."""
+    print(re.search(r"\d+ files have moved .*? in \d+ s\.", done.words)[0], file=sys.stderr)
 
 
 def test_the_uploads_move_to_a_host_of_their_own(unnoticed, site, cluster):
     """20-2 → 20-3: what was uploaded is there, and what is uploaded meanwhile."""
+    cluster["box1"].check_output("runuser -u guestbook -- python3 -c %s", ATTIC)
+    before = attic(cluster["box1"])
+    start = unnoticed.clock()
     done = site("3")
     assert done.code == 0, done.output
     assert "files have moved from box1 to media1." in done.words, done.output
+    moved(done)
+    longest = waited(unnoticed, start)
+    print(f"longest write {longest} ms", file=sys.stderr)
+    assert longest < PAUSE
     assert over_the_network(cluster["box1"])
+    assert attic(cluster["media1"]) == before
     accepted = len(unnoticed.report()["uploaded"])
     assert uploads(cluster["media1"]) >= accepted > 0
 
@@ -258,7 +288,9 @@ def test_the_balancer_goes_and_the_uploads_come_back(unnoticed, site, cluster):
     assert not cluster["lb1"].service("haproxy").is_running
     assert not cluster["lb1"].file("/etc/haproxy/ntier.cfg").exists
     assert "files have moved from media1 to box1." in done.words, done.output
+    moved(done)
     assert not over_the_network(cluster["box1"])
+    assert len(attic(cluster["box1"]).splitlines()) == 2000
     # Nobody keeps a file open whose server has gone.
     assert address(cluster, "media1") not in cluster["box1"].check_output("cat /proc/fs/nfsfs/servers")
     accepted = len(unnoticed.report()["uploaded"])

@@ -7,7 +7,8 @@ C(ntier-media-move lead) runs on the host that has the files, or, on the way bac
 on every other host that uses them, until all of them use the new place. No file is ever in two places that both take uploads:
 
 1. The leader copies what it has to the new host, over NFS, as the user of each site, so that nobody needs more rights than before. It
-   repeats that until a pass finds next to nothing.
+   repeats that until a pass finds next to nothing. The kernel says what has changed since the last pass, so only the first one looks
+   at all files, however many there are.
 2. A round: on every host the processes of the sites' users are stopped (SIGSTOP) as soon as none of them has a file there open for
    writing. Their sockets go on taking connections, so a request waits and none fails. The leader copies what the last pass has left, so
    both places hold the same, down to the folder that a site has made a moment ago.
@@ -25,6 +26,7 @@ nothing but Python, and systemd for the mounts.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import json
 import math
@@ -34,6 +36,7 @@ import re
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -43,6 +46,8 @@ JOB = "/etc/ntier-media-move/job.json"
 STATE = "/var/lib/ntier-media-move/state.json"
 REPORT = "/var/lib/ntier-media-move/report.json"
 LIST = "/var/lib/ntier-media-move/list.json"
+#: What the round has changed of the list, which is written before: the sites do not wait for a long file.
+REST = "/var/lib/ntier-media-move/rest.json"
 #: Where the new place, and what a mount hides, can be seen beside the folder that the sites use.
 ASIDE = "/run/ntier-media-move"
 #: Where the hosts meet, and where parts of files and replaced ones are: below each site's folder, beside what is served.
@@ -203,19 +208,20 @@ def identity(user, group):
         os.umask(mask)
 
 
-def listing(root):
+def listing(root, start=""):
     """Return what is below a folder: path → C([kind, size, time, mode, target of a link]).
 
+    :arg start: a folder below it, of which alone is listed what is there.
     :return: that, and the paths that can't be read or are neither files, folders nor links.
     """
     found, odd = {}, []
-    waiting = [""]
+    waiting = [start]
     with ThreadPoolExecutor(LOOKING) as pool:
         while waiting:
             folder = waiting.pop()
             try:
                 opened = os.open(os.path.join(root, folder), os.O_RDONLY | os.O_DIRECTORY)
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 if not folder:
                     raise  # nothing is not the same as no files
                 continue
@@ -257,23 +263,179 @@ def entries_of(folder, names):
     return found
 
 
+def seen(root, paths):
+    """Return what L(listing) says of some paths below a folder, and of all that is below them."""
+    found, odd, last = {}, [], None
+    for path in sorted(paths, key=lambda path: path.split("/")):
+        if last is not None and path.startswith(last + "/"):
+            continue  # listed with its folder
+        try:
+            entry = entries_of(None, [os.path.join(root, path)]).get(os.path.join(root, path))
+        except NotADirectoryError:
+            continue  # a folder above it has become something else, which is listed by itself
+        except PermissionError:
+            odd.append(path)
+            continue
+        if entry is None:
+            continue
+        if not entry[0]:
+            odd.append(path)
+            continue
+        found[path] = entry
+        if entry[0] == "folder":
+            more, strange = listing(root, path)
+            found.update(more)
+            odd += strange
+            last = path
+    return found, odd
+
+
+class Watch:
+    """Says which paths below a folder have changed, so that nobody has to look at all of them: the kernel knows, see inotify(7).
+
+    It knows what is written on this host, by programs, and for other hosts that have the folder over the network. Of a folder that this host
+    has over the network itself it knows what is written here, by the same mount.
+
+    :arg root: the folder.
+    """
+
+    #: What is asked for: changes of content, rights and names. Of a folder, and not of what a link leads to.
+    MODIFIED, RIGHTS, WRITTEN, MOVED, MADE, REMOVED = 0x2, 0x4, 0x8, 0xC0, 0x100, 0x200
+    FOLDERS_ONLY, NO_LINKS = 0x1000000, 0x2000000
+    #: What is told beside that: more has happened than the kernel remembers, a folder is gone, it is one.
+    TOO_MANY, GONE, FOLDER = 0x4000, 0x8000, 0x40000000
+    CLOSED_AT_EXEC, AT_ONCE = os.O_CLOEXEC, os.O_NONBLOCK
+
+    def __init__(self, root):
+        self.root = root
+        self.kernel = ctypes.CDLL(None, use_errno=True)
+        self.descriptor = -1
+        self.folders = {}
+        self.usable = True
+
+    def changed(self):
+        """Return the paths that have changed since the last call; None for all, as at first.
+
+        A path may be a folder's: then anything below it may have changed.
+        """
+        if not self.usable:
+            return None
+        try:
+            if self.descriptor < 0:
+                self._begin()
+                return None
+            return self._told()
+        except OSError:
+            # The kernel watches no more folders than fs.inotify.max_user_watches.
+            self.end()
+            self.usable = False
+            return None
+
+    def end(self):
+        """Be told nothing any more."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+        self.descriptor, self.folders = -1, {}
+
+    def _begin(self):
+        self.descriptor = self._call(self.kernel.inotify_init1, self.CLOSED_AT_EXEC | self.AT_ONCE)
+        self._cover("")
+
+    @staticmethod
+    def _call(function, *words):
+        result = function(*words)
+        if result < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return result
+
+    def _cover(self, start):
+        """Watch a folder and all below it. Each is watched before somebody looks at it, so that nothing happens in between."""
+        events = self.MODIFIED | self.RIGHTS | self.WRITTEN | self.MOVED | self.MADE | self.REMOVED
+        waiting = [start]
+        while waiting:
+            folder = waiting.pop()
+            path = os.path.join(self.root, folder) if folder else self.root
+            try:
+                watch = self._call(
+                    self.kernel.inotify_add_watch,
+                    self.descriptor,
+                    os.fsencode(path),
+                    events | self.FOLDERS_ONLY | self.NO_LINKS,
+                )
+                self.folders[watch] = folder
+                with os.scandir(path) as entries:
+                    waiting += [
+                        os.path.join(folder, entry.name)
+                        for entry in entries
+                        if entry.is_dir(follow_symlinks=False) and os.path.join(folder, entry.name) != MEETING
+                    ]
+            except (FileNotFoundError, NotADirectoryError):
+                if not folder:
+                    raise
+
+    def _told(self):
+        """Read what the kernel has to say."""
+        paths, lost = set(), False
+        while True:
+            try:
+                text = os.read(self.descriptor, 1 << 16)
+            except BlockingIOError:
+                break
+            position = 0
+            while position < len(text):
+                watch, event, _pair, size = struct.unpack_from("iIII", text, position)
+                name = text[position + 16 : position + 16 + size].rstrip(b"\0")
+                position += 16 + size
+                if event & self.TOO_MANY:
+                    lost = True
+                elif event & self.GONE:
+                    self.folders.pop(watch, None)
+                elif watch in self.folders:
+                    path = os.path.join(self.folders[watch], os.fsdecode(name)) if name else self.folders[watch]
+                    if path and path.split("/")[0] != MEETING:
+                        paths.add(path)
+                        if event & self.FOLDER and event & (self.MOVED | self.MADE):
+                            self._cover(path)
+        if lost:
+            self._cover("")
+            return None
+        return paths
+
+
 class Copier:
     """Makes one site's folder at the new place like the one at the old place.
 
     :arg source: the site's folder at the old place; C(target), at the new one.
+    :arg watch: a L(Watch) of the source; without one, each look is one at all files.
     """
 
-    def __init__(self, source, target):
-        self.source, self.target = source, target
+    def __init__(self, source, target, watch=None):
+        self.source, self.target, self.watch = source, target, watch
         self.place = os.path.join(target, MEETING)
-        self.there = None
+        self.here = self.there = None
+        #: Paths whose entries of the source are others than at the last L(mark).
+        self.touched = set()
         #: What this run has put there: anything else is kept when it has to make room.
         self.own = {}
         self.bytes = 0
 
-    def look(self):
-        """List the source, and the target when this run has not done so yet; return the steps that are to be done."""
-        here, odd = listing(self.source)
+    def end(self):
+        """Watch nothing any more."""
+        if self.watch:
+            self.watch.end()
+
+    def changed(self):
+        """Return the paths of the source that have changed since the last call, None for all."""
+        return self.watch.changed() if self.watch else None
+
+    def look(self, changed=None):
+        """List the source, and the target when this run has not done so yet; return the first list, and the steps that are to be done.
+
+        :arg changed: what L(changed) has returned: paths of the source, beside which nothing has to be looked at.
+        """
+        whole = changed is None or self.here is None
+        found, odd = listing(self.source) if whole else seen(self.source, changed)
         if self.there is None:
             os.makedirs(self.place, mode=0o700, exist_ok=True)
             self.there, _odd = listing(self.target)
@@ -281,7 +443,39 @@ class Copier:
             raise Fault(
                 f"Below {self.source} there is what the site's user can't read, or what is no file: {shown(odd)}. Remove it, or hand it over to the user"
             )
-        return here, steps(here, self.there)
+        if whole:
+            before, self.here = self.here or {}, found
+            self.touched.update(path for path in {*before, *found} if before.get(path) != found.get(path))
+            return self.here, steps(self.here, self.there)
+        paths = {*changed, *found, *self._below(changed)}
+        for path in paths:
+            if path in found:
+                self.here[path] = found[path]
+            else:
+                self.here.pop(path, None)
+        self.touched |= paths
+        return self.here, steps(
+            {path: self.here[path] for path in paths if path in self.here},
+            {path: self.there[path] for path in paths if path in self.there},
+        )
+
+    def _below(self, paths):
+        """Return what was known below those of some paths that were folders."""
+        folders = tuple(
+            f"{path}/"
+            for path in paths
+            if any(path in known and known[path][0] == "folder" for known in (self.here, self.there))
+        )
+        return [path for path in {*self.here, *self.there} if path.startswith(folders)] if folders else []
+
+    def mark(self):
+        """Return what the source has now, by the last look, and begin to note what differs from that."""
+        self.touched = set()
+        return self.here or {}
+
+    def rest(self):
+        """Return what differs from what L(mark) has returned: path → entry, None of what is gone."""
+        return {path: self.here.get(path) for path in self.touched}
 
     def apply(self, here, todo, until=None):
         """Take steps, up to a moment of the monotonic clock; return whether all were taken."""
@@ -409,6 +603,41 @@ def read(path):
             return json.load(file)
     except (OSError, ValueError):
         return {}
+
+
+def forget_lists():
+    """Begin with nothing written down of what there was."""
+    for path in (LIST, REST):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+
+def keep_lists(number, copiers, more):
+    """Write down what the sites have: all of it while they go on, and nothing but the rest while they wait.
+
+    :arg number: of the round, 0 while they go on; C(copiers), site → the context of its user, and its L(Copier).
+    :arg more: what else is written down.
+    """
+    if number:
+        rest = {name: copier.rest() for name, (_user, copier) in copiers.items()}
+        return write(REST, {"id": more["id"], "sites": rest})
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(REST)
+    return write(LIST, {**more, "sites": {name: copier.mark() for name, (_user, copier) in copiers.items()}})
+
+
+def kept_lists():
+    """Return what was written down of the round: C(id), C(sites), and what else there was; nothing when nothing was."""
+    written, rest = read(LIST), read(REST)
+    if rest and rest.get("id") == written.get("id"):
+        for name, changes in rest["sites"].items():
+            known = written["sites"].setdefault(name, {})
+            for path, entry in changes.items():
+                if entry is None:
+                    known.pop(path, None)
+                else:
+                    known[path] = entry
+    return written
 
 
 # --- where the hosts meet -----------------------------------------------------------------------------------------
@@ -665,6 +894,18 @@ class Run:
         self.bounds = {**BOUNDS, **(bounds or {})}
         self.say = say or (lambda _step: None)
         self.pause = 0.0
+        #: Of the last round, what was done and how many milliseconds after its beginning.
+        self.parts, self.began = {}, None
+
+    def _begin(self):
+        """Note that the sites' processes are about to be stopped; return the moment."""
+        self.parts, self.began = {}, time.monotonic()
+        return self.began
+
+    def _did(self, what):
+        """Note what has been done while the sites' processes are stopped."""
+        if self.began is not None:
+            self.parts[what] = round((time.monotonic() - self.began) * 1000)
 
     def follow(self):
         """Take part in rounds until this host uses the new place."""
@@ -683,17 +924,19 @@ class Run:
 
     def _take_part(self, number):
         """Stop for a round, and go on when it is decided. After C(switch) the processes are left stopped: see L(_arrive)."""
-        start = time.monotonic()
+        start = self._begin()
         until = start + self.bounds["pause"]
         verdict = None
         try:
             reason = self.host.freeze(until)
+            self._did("stopped")
             self.meeting.note(f"{'busy' if reason else 'stopped'}-{number}-{self.name}", reason)
             while not reason and verdict is None:
                 verdict = self.meeting.said(f"verdict-{number}")
                 if verdict is None and time.monotonic() > until:
                     verdict = self.meeting.note(f"verdict-{number}", "abort")
                 time.sleep(LOOK)
+            self._did("decided")
         finally:
             self.pause = max(self.pause, time.monotonic() - start)
             if verdict != "switch":
@@ -711,8 +954,10 @@ class Run:
                 if catch_up:
                     catch_up()
                 self.host.switch()
+                self._did("switched")
             self.meeting.note(f"switched-{self.name}")
             self._settle(start + self.bounds["settle"])
+            self._did("settled")
         finally:
             self.host.thaw()
             self.pause += time.monotonic() - start
@@ -728,9 +973,10 @@ class Run:
         """Move the files; return the list of the round, site by site, or None when it was decided by an earlier run.
 
         :arg copiers: site → the context of its user, and its L(Copier). C(followers), names of the other hosts.
-        :arg keep: is called with the list before it is decided. C(catch_up), see L(_arrive).
+        :arg keep: is called with 0 before each round, and with its number before it is decided, to write down what there is.
+        :arg catch_up: see L(_arrive).
         """
-        self.keep = keep or (lambda _lists: None)
+        self.keep = keep or (lambda _number: None)
         self.meeting.open()
         self._wait_present(followers)
         lists = None
@@ -743,6 +989,8 @@ class Run:
             self.host.ready()
             self._approach(copiers)
             lists = self._rounds(copiers, followers)
+            for _user, copier in copiers.values():
+                copier.end()
         return self._end(lists, followers, catch_up)
 
     def _end(self, lists, followers, catch_up):
@@ -780,7 +1028,7 @@ class Run:
             for user, copier in copiers.values():
                 with user():
                     start = time.monotonic()
-                    here, todo = copier.look()
+                    here, todo = copier.look(copier.changed())
                     looked += time.monotonic() - start
                     copier.apply(here, todo)
                 found += len(todo)
@@ -792,9 +1040,10 @@ class Run:
                 break
         if shortest > self.bounds["pause"] / 2:
             raise Fault(
-                f"A look at all files takes {shortest:.1f} s, and the sites would have to wait that long. Give media_move_pause_seconds a value above"
-                f" {math.ceil(2 * shortest)}, or remove files that nobody needs"
+                f"A look at all files takes {shortest:.1f} s, and the sites would have to wait that long: the kernel does not watch so many folders. Raise"
+                f" fs.inotify.max_user_watches on {self.name}, or give media_move_pause_seconds a value above {math.ceil(2 * shortest)}"
             )
+        self.keep(0)
 
     def _rounds(self, copiers, followers):
         reason = ""
@@ -811,7 +1060,7 @@ class Run:
     def _round(self, copiers, followers):
         """Hold a round; return the lists, or None and why it was given up."""
         number = self.meeting.rounds() + 1
-        start = time.monotonic()
+        start = self._begin()
         until = start + self.bounds["pause"]
         verdict = None
         try:
@@ -820,11 +1069,15 @@ class Run:
             reason = self.host.freeze(until)
             if reason:
                 return None, reason
+            self._did("stopped")
             reason = self._wait_stopped(number, followers, until)
-            lists = None if reason else self._rest(copiers, until)
+            self._did("all stopped")
+            lists = None if reason else self._rest(number, copiers, until)
+            self._did("copied")
             if not reason and lists is None:
                 reason = f"copying the rest takes more than {self.bounds['pause']} s"
             verdict = self.meeting.note(f"verdict-{number}", "abort" if reason else "switch")
+            self._did("decided")
             return (lists, "") if verdict == "switch" else (None, reason or "a host has waited too long")
         finally:
             self.pause = max(self.pause, time.monotonic() - start)
@@ -844,16 +1097,16 @@ class Run:
                 return f"{shown(missing)} did not stop in time"
             time.sleep(LOOK)
 
-    def _rest(self, copiers, until):
+    def _rest(self, number, copiers, until):
         """Copy what the last pass has left; return what there is, or None when there is no time for it."""
         lists = {}
         for site, (user, copier) in copiers.items():
             with user():
-                here, todo = copier.look()
+                here, todo = copier.look(copier.changed())
                 if not copier.apply(here, todo, until) or time.monotonic() > until:
                     return None
             lists[site] = here
-        self.keep(lists)
+        self.keep(number)
         return lists if time.monotonic() <= until else None
 
 
@@ -918,7 +1171,7 @@ def follow(job):
     """Take part until this host uses the new place."""
     run = run_of(job, aside(job))
     run.follow()
-    return {"outcome": "done", "reason": "", "pause_ms": round(run.pause * 1000)}
+    return {"outcome": "done", "reason": "", "pause_ms": round(run.pause * 1000), "parts_ms": run.parts}
 
 
 def lead(job):
@@ -933,12 +1186,14 @@ def lead(job):
         run.meeting.open()
         if not run.meeting.decided():
             fit(run.host, job, place)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(LIST)
+            forget_lists()
             write(STATE, {"id": job["id"], "step": ""})
     # Where the sites here see the new place already there is nothing to copy: it would be copied onto itself.
     copiers = {
-        name: (context_of(name, f"{place}/{name}"), Copier(f"{source}/{name}", f"{place}/{name}"))
+        name: (
+            context_of(name, f"{place}/{name}"),
+            Copier(f"{source}/{name}", f"{place}/{name}", Watch(f"{source}/{name}")),
+        )
         for name in job["sites"]
         if os.path.isdir(f"{source}/{name}")
     }
@@ -946,11 +1201,11 @@ def lead(job):
     run.lead(
         copiers,
         job["followers"],
-        lambda lists: write(LIST, {"id": job["id"], "kept": unused(source), "sites": lists}),
-        lambda: late_files(copiers, read(LIST).get("sites", {})),
+        lambda number: keep_lists(number, copiers, {"id": job["id"], "kept": unused(source)}),
+        lambda: late_files(copiers, kept_lists().get("sites", {})),
     )
     # Without it nothing is known to have been removed since.
-    written = read(LIST) or {"id": job["id"], "kept": unused(source), "sites": {}}
+    written = kept_lists() or {"id": job["id"], "kept": unused(source), "sites": {}}
     write(LIST, written)
     run.say("switched")
     report = leave(job, place, written)
@@ -959,6 +1214,7 @@ def lead(job):
         outcome="done",
         reason="",
         pause_ms=round(run.pause * 1000),
+        parts_ms=run.parts,
         seconds=round(time.monotonic() - started),
         files=files,
         bytes=sum(copier.bytes for _user, copier in copiers.values()),
@@ -986,20 +1242,25 @@ def fetch(job):
     run = run_of(job, place, Home)
     run.meeting.open()
     if not host.there() and not run.meeting.decided():
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(LIST)
+        forget_lists()
         write(STATE, {"id": job["id"], "step": ""})
+    # Nobody else writes them, and what is written here goes by way of the folder that the sites use.
+    alone = not host.there() and not job["followers"]
     copiers = {
-        name: (context_of(name, f"{place}/{name}"), Copier(f"{source}/{name}", f"{place}/{name}")) for name in sites
+        name: (
+            context_of(name, f"{place}/{name}"),
+            Copier(f"{source}/{name}", f"{place}/{name}", Watch(f"{job['folder']}/{name}") if alone else None),
+        )
+        for name in sites
     }
     started = time.monotonic()
     run.lead(
         copiers,
         job["followers"],
-        lambda lists: write(LIST, {"id": job["id"], "sites": lists}),
-        lambda: late_files(copiers, read(LIST).get("sites", {})),
+        lambda number: keep_lists(number, copiers, {"id": job["id"]}),
+        lambda: late_files(copiers, kept_lists().get("sites", {})),
     )
-    written = read(LIST) or {"id": job["id"], "sites": {}}
+    written = kept_lists() or {"id": job["id"], "sites": {}}
     run.say("switched")
     late, conflicts = late_files(copiers, written["sites"])
     report = {
@@ -1009,6 +1270,7 @@ def fetch(job):
         "conflicts": conflicts,
         "kept": job["folder"],
         "pause_ms": round(run.pause * 1000),
+        "parts_ms": run.parts,
         "seconds": round(time.monotonic() - started),
         "files": sum(entry[0] == "file" for found in written["sites"].values() for entry in found.values()),
         "bytes": sum(copier.bytes for _user, copier in copiers.values()),
