@@ -37,7 +37,7 @@ sanity: setup ## ansible-test sanity
 scenario: setup ## one molecule scenario: SCENARIO=one_box; LONG=1: with the tests that take long
 	@tools/env python tools/test.py scenario $(or $(SCENARIO),$(error SCENARIO=name is missing: $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))))
 
-bench: setup ## measure the demo of figure 1 or 4: runs, pages, static files, releases, more web hosts
+bench: setup ## measure the demo: runs, pages, static files, releases, moves of the data, more web hosts
 	@tools/env python tests/bench/bench.py
 
 build: setup ## the collection as an archive, in build/

@@ -4,6 +4,7 @@
     pages     figure 1: a page through all that the collection puts before and behind Django, beside bare gunicorn
     providers figure 1: the same page by each provider of the web tier, in turn
     handover  figure 2: how long writes wait while the database moves, at three sizes
+    uploads   figure 3: how long uploads wait while the sites' files move, with three numbers of them
     static    figure 4: a file from the media host, beside an nginx as Debian ships it, and through the balancer
     release   figure 4: a release and a rollback of a changed line, beside git pull, pip install and a restart by hand
     scaling   figure 4: a page from one, two and three web hosts of the same share of a core; and what the balancer costs
@@ -15,6 +16,7 @@ in turn, several times; what counts is the ratio of the medians.
     BENCH_ROUNDS=3         rounds
     BENCH_SECONDS=8        length of each load
     BENCH_SIZES=100,1000,4000  megabytes of the database that moves
+    BENCH_FILES=200,2000,20000  numbers of files that move
     BENCH_CPU_SHARE=0.3    cores that each web host may use while it is counted what more of them give
 """
 
@@ -30,6 +32,7 @@ import providers
 import release
 import scaling
 import static
+import uploads
 from cluster import RESULTS, Demo, say
 
 # What measures a part, and of which figures the demo has to be.
@@ -38,6 +41,7 @@ PARTS = {
     "pages": (pages.measure, "1"),
     "providers": (providers.measure, "1"),
     "handover": (handover.measure, "2"),
+    "uploads": (uploads.measure, "3"),
     "static": (static.measure, "4"),
     "release": (release.measure, "4"),
     "scaling": (scaling.measure, "4"),  # last, since it adds a host to the demo

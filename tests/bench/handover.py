@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shutil
-import time
-from pathlib import Path
 
-import yaml
-from cluster import INVENTORY, RESULTS, Demo, Host, run, say
+from cluster import Demo, run, say
+from moving import Writer, inventory
 
 SIZES = [int(size) for size in os.environ.get("BENCH_SIZES", "100,1000,4000").split(",")]
 #: Rows of a thousand bytes that no compression makes smaller.
@@ -40,42 +36,6 @@ print(json.dumps({{"slowest_ms": slowest * 1000, "written": count, "found": foun
 """
 
 
-class Writer:
-    """Somebody who writes all the time on a web host."""
-
-    def __init__(self, host: Host, site: str) -> None:
-        self.host, self.room = host, "/run/bench-write"
-        host.sh(f"rm -rf {self.room}; install -d -m 0777 {self.room}")
-        program = WRITE.format(room=self.room)
-        host.sh(f"cat > {self.room}/write.py <<'END'\n{program}END")
-        host.sh(
-            f"systemd-run --quiet --unit=bench-write sh -c"
-            f" 'ntier-manage {site} shell -c \"$(cat {self.room}/write.py)\" > {self.room}/out 2>&1'"
-        )
-        time.sleep(3)
-
-    def stop(self) -> dict:
-        """Let it end, and return what it noted."""
-        self.host.sh(f"touch {self.room}/stop; while systemctl is-active -q bench-write; do sleep 0.2; done")
-        return json.loads(self.host.sh(f"tail -n 1 {self.room}/out"))
-
-
-def inventory(target: str, old: str) -> Path:
-    """Return a copy of the demo's inventory with the database on one host, and the other one retired if it serves nothing."""
-    folder = RESULTS / "handover" / target
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(INVENTORY, folder, symlinks=True)
-    path = folder / "hosts.yml"
-    groups = yaml.safe_load(path.read_text())
-    ways = {name: way for group in groups.values() for name, way in (group.get("hosts") or {}).items() if way}
-    groups["database"] = {"hosts": {target: ways.get(target)}}
-    groups.pop("retired", None)
-    if not any(old in (group.get("hosts") or {}) for group in groups.values()):
-        groups["retired"] = {"hosts": {old: ways.get(old)}}
-    path.write_text(yaml.safe_dump(groups, sort_keys=False))
-    return folder
-
-
 def measure(demo: Demo) -> dict:
     """Move the database to the web host and back at each size, under writes."""
     web, database = demo.tier("web")[0], demo.tier("database")[0]
@@ -88,8 +48,8 @@ def measure(demo: Demo) -> dict:
             database.sh(FILL.format(site=demo.site, rows=(size - now) * 1000))
         last = int(database.sh(SIZE).split(".")[0])
         for target, old in ((web, database), (database, web)):
-            folder = inventory(target.name, old.name)
-            writer = Writer(web, demo.site)
+            folder = inventory("handover", "database", target.name, old.name)
+            writer = Writer(web, demo.site, WRITE)
             try:
                 output, wall, _cpu = run("ansible-playbook", "-i", str(folder), "ntier.django.site")
             finally:
