@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -117,6 +118,7 @@ class ActionModule(ActionBase):
                 check_route(cluster, host, address, reason, faults)
             if "found" in (own.get("__ntier_database") or {}):
                 databases[host] = dict(own["__ntier_database"]["found"])
+                databases[host]["logical"] = boolean(own.get("handover_logical", False), strict=False)
                 if not databases[host]["version"] and "distribution" in facts:
                     packaged = asis.PACKAGED.get(f"{facts['distribution']} {_release(facts)}", "")
                     databases[host]["version"] = str(own.get("database_version") or packaged)

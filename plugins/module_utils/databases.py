@@ -58,6 +58,21 @@ def ours(path, configuration="/etc/postgresql"):
     return os.path.exists(os.path.join(configuration, path.split(os.sep)[-3], "main", "conf.d", "ntier.conf"))
 
 
+def followed(data):
+    """Return the system identifier of the server whose rows this one follows; empty when it follows none, or has been promoted since.
+
+    :arg data: folder of the data. The role handover writes it down there.
+    """
+    try:
+        with open(os.path.join(data, "ntier-follows"), encoding="utf-8") as file:
+            found = json.load(file)
+        return "" if found.get("promoted") else found["system"]
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "unreadable"
+
+
 def first(paths, configuration="/etc/postgresql"):
     """Return the server that counts where there are several versions, none or one: one of ours before others, and the newest of these.
 

@@ -84,6 +84,9 @@ def main():
         found.update(what=what, system=system, version=version, bytes=databases.size_of(data))
         found.update(databases=databases.own_databases(data), free=databases.free_in(data))
         found.update(ours=databases.ours(path))
+        if databases.followed(data):
+            # A copy that is made row by row: the data is the other server's, however it lies here.
+            found.update(what="standby" if what == "primary" else what, system=databases.followed(data), databases=0)
     module.exit_json(changed=False, found=found)
 
 

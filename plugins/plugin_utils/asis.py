@@ -144,6 +144,8 @@ GIVING_UP = "ntier_given_up"
 NOBODY: t.Mapping[str, t.Any] = types.MappingProxyType({})
 #: Bytes of a copy in a second, as slow as disks and networks are that one meets.
 COPIED = 50 * 10**6
+#: The same of rows without their files, whose indexes are made anew.
+COPIED_ROWS = 10 * 10**6
 #: Seconds of a handover beside the copy: preparing hosts, checkpoints, cleaning up.
 AROUND = 60
 
@@ -501,7 +503,8 @@ def database_move(
     """Return how the database gets from one host to another; what can't be is noted in *faults*.
 
     :arg webs: the web hosts of now.
-    :return: C(from), C(to), C(poolers) (the web hosts whose clients wait), C(bytes), C(seconds) (a guess); empty where the data has moved already.
+    :return: C(from), C(to), C(poolers) (the web hosts whose clients wait), C(bytes), C(seconds) (a guess), C(logical), whether rows move
+        without their files; empty where the data has moved already.
     """
     missing = [host for host in (old, new) if host not in databases]
     if missing:
@@ -536,12 +539,19 @@ def database_move(
             f"its PostgreSQL has {there['databases']} databases of its own, in whose place those of {old} would come",
             "Drop them if nobody needs them, or take another host",
         )
+    logical = bool(here.get("logical") or there.get("logical"))
     if there["version"] and here["version"] and there["version"] != here["version"]:
-        faults.add(
-            f"host {new}",
-            f"has PostgreSQL {there['version']}, and {old} has {here['version']}, whose data it can't read",
-            f"Use a host with PostgreSQL {here['version']}, or move by dump and restore",
-        )
+        has = f"has PostgreSQL {there['version']}, and {old} has {here['version']}"
+        if int(there["version"]) < int(here["version"]):
+            faults.add(
+                f"host {new}", f"{has}, which is newer", f"Use a host with PostgreSQL {here['version']} or a newer one"
+            )
+        elif not logical:
+            faults.add(
+                f"host {new}",
+                f"{has}, whose data it can't read",
+                f"Use a host with PostgreSQL {here['version']}, or set handover_logical: true, which moves rows and definitions in the place of files",
+            )
     # What follows the old server already has its copy.
     if there["system"] != here["system"] and there["free"] < needed(here["bytes"]):
         faults.add(
@@ -556,7 +566,8 @@ def database_move(
         "to": new,
         "poolers": [host for host in webs if host in topology["hosts"]],
         "bytes": here["bytes"],
-        "seconds": AROUND + here["bytes"] // COPIED,
+        "seconds": AROUND + here["bytes"] // (COPIED_ROWS if logical else COPIED),
+        "logical": logical,
     }
 
 

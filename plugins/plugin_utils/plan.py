@@ -95,7 +95,8 @@ def _amount(size: int) -> str:
 
 def _move(move: t.Mapping[str, t.Any]) -> list[str]:
     way = f"{move['from']} → {move['to']}"
-    return ["database", way, _amount(move["bytes"]), f"some {move['seconds']} s", "sites wait less than 1 s"]
+    waits = "sites wait some 2 s for a restart, then less than 1 s" if move["logical"] else "sites wait less than 1 s"
+    return ["database", way, _amount(move["bytes"]), f"some {move['seconds']} s", waits]
 
 
 def _media_move(move: t.Mapping[str, t.Any]) -> list[str]:

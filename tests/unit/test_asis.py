@@ -530,7 +530,35 @@ PRIMARY = kept("primary", "1", bytes=2 * GB, databases=1)
 def test_a_database_moves_to_its_own_host():
     move, faults = move_of({"box1": PRIMARY, "db1": kept()})
     assert faults == []
-    assert move == {"from": "box1", "to": "db1", "poolers": ["box1"], "bytes": 2 * GB, "seconds": 100}
+    assert move == {
+        "from": "box1",
+        "to": "db1",
+        "poolers": ["box1"],
+        "bytes": 2 * GB,
+        "seconds": 100,
+        "logical": False,
+    }
+
+
+def test_rows_move_to_another_version_where_that_is_asked_for():
+    there = kept(version="17", logical=True)
+    move, faults = move_of({"box1": {**PRIMARY, "logical": True}, "db1": there})
+    assert faults == []
+    assert move["logical"]
+    assert move["seconds"] == 260
+    lines = plan.render(build(FIGURE_2), {}, move)
+    assert lines[3].endswith("some 260 s  sites wait some 2 s for a restart, then less than 1 s")
+    # A copy that has begun is the other server's data, and needs no room any more.
+    following = kept("standby", "1", version="17", logical=True, free=0)
+    move, faults = move_of({"box1": {**PRIMARY, "logical": True}, "db1": following})
+    assert (faults, move["logical"]) == ([], True)
+
+
+def test_rows_move_to_no_older_version():
+    _move, faults = move_of({"box1": PRIMARY, "db1": kept(version="14", logical=True)})
+    assert faults == [
+        "host db1: has PostgreSQL 14, and box1 has 15, which is newer. Use a host with PostgreSQL 15 or a newer one."
+    ]
 
 
 def test_and_back():
@@ -589,7 +617,7 @@ def test_an_older_handover_of_the_host_says_nothing():
             PRIMARY,
             kept("primary", "2", version="17"),
             "host db1: has PostgreSQL 17, and box1 has 15, whose data it can't read."
-            " Use a host with PostgreSQL 15, or move by dump and restore.",
+            " Use a host with PostgreSQL 15, or set handover_logical: true, which moves rows and definitions in the place of files.",
         ),
         (
             PRIMARY,
@@ -942,7 +970,7 @@ def test_the_plan_says_how_many_files_move():
     assert lines[2:4] == ["Moves", "  media  box1 → media1  2.0 GB in 2000 files  some 110 s  sites wait less than 2 s"]
     assert lines[:2] + lines[5:] == plan.render(cluster)
     assert plan.render(cluster, {}, None, {**move, "moved": True})[3].endswith("what is left is cleaning up")
-    database = {"from": "box1", "to": "db1", "bytes": 1, "seconds": 60}
+    database = {"from": "box1", "to": "db1", "bytes": 1, "seconds": 60, "logical": False}
     assert [line.split()[0] for line in plan.render(cluster, {}, database, move)[3:5]] == ["database", "media"]
 
 
@@ -1005,6 +1033,22 @@ def test_what_a_handover_wrote_down_is_read(tmp_path):
     assert databases.handover_of(str(path)) == {"id": "box1-db1", "step": "fenced"}
     path.write_text("")
     assert databases.handover_of(str(path))["step"] == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("text", "system"),
+    [
+        ('{"id": "box1-db1", "system": "71"}', "71"),
+        ('{"id": "box1-db1", "system": "71", "made": true}', "71"),
+        ('{"id": "box1-db1", "system": "71", "promoted": true}', ""),
+        ("{", "unreadable"),
+        ("[]", "unreadable"),
+    ],
+)
+def test_a_server_that_follows_the_rows_of_another_is_known(tmp_path, text, system):
+    assert databases.followed(str(tmp_path)) == ""
+    (tmp_path / "ntier-follows").write_text(text)
+    assert databases.followed(str(tmp_path)) == system
 
 
 def test_a_playbook_that_moves_nothing_is_told_that_a_move_is_due():

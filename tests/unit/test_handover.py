@@ -1,12 +1,13 @@
 """The program that hands a database over: what it decides, and how it talks to PostgreSQL and PgBouncer, against stand-ins at real sockets."""
 
 import contextlib
-import importlib.util
+import importlib
 import json
 import os
 import re
 import socket
 import struct
+import sys
 import threading
 import time
 
@@ -16,13 +17,15 @@ from rendering import of, render, settings_in
 
 
 def load():
-    spec = importlib.util.spec_from_file_location("ntier_handover", ROOT / "roles/handover/files/handover.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    folder = str(ROOT / "roles/handover/files")
+    sys.path.insert(0, folder)
+    try:
+        return importlib.import_module("handover"), importlib.import_module("logical")
+    finally:
+        sys.path.remove(folder)
 
 
-handover = load()
+handover, logical = load()
 OLD = ("primary", "standby", "stopped", "crashed", "gone")
 NEW = ("primary", "standby", "unknown")
 STEPS = ("", "pausing", "fenced", "promoting", "promoted", "done")

@@ -1,4 +1,4 @@
-"""What the tests of growth share: the visitors who come all the time, `site` with the inventory of a figure, and where the data is."""
+"""What the tests of growth share, and those of upgrade: the visitors who come all the time, `site` with the inventory of a figure, and where the data is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from watching import Run, Visitors
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 EPHEMERAL = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
 HOSTS = Path(os.environ["MOLECULE_INVENTORY_FILE"]).parent
-FIGURES = Path(__file__).parent.parent / "figures"
+FIGURES = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"]) / "figures"
 TIERS = ["load_balancer", "web", "media", "memcached", "database"]
 
 

@@ -319,7 +319,7 @@ DATABASE_STEPS = [
     "source | Let the target copy",
     "pooler | Write the configuration that leads to the target",
     "target | Copy the data while the sites go on, and follow what changes",
-    "run | Write the plan down",
+    "plan | Write the plan down",
     "run | Hand the database over",
     "run | Wait for its end",
     "run | Say what was measured",

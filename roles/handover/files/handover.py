@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # Copyright: (c) 2026, ntier.django maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Hand a PostgreSQL server's data over to its standby while clients wait a moment, and point every PgBouncer there.
@@ -492,6 +491,10 @@ class Server:
                 raise Fault(f"{what} within {seconds} seconds")
             time.sleep(LOOK)
 
+    def until_whole(self, lsn, _mark, seconds):
+        """Wait until the standby has every row, up to the old server's last word."""
+        self.until(f"SELECT pg_last_wal_replay_lsn() > '{lsn}'::pg_lsn", seconds, "the standby has not had every row")
+
     def promote(self, seconds):
         """Make the standby a primary."""
         if self.value("SELECT pg_is_in_recovery()") == "t":
@@ -547,7 +550,7 @@ def inside(server):
 def ready(config):
     """Let a standby copy the server, and return what it has to be told.
 
-    :arg config: C(server) (see Server), C(role) and C(password) of who copies.
+    :arg config: C(server) (see Server), C(role) and C(password) of who copies, C(slot), whether a standby needs one.
     """
     server = Server(config["server"])
     if server.value("SELECT pg_is_in_recovery()") == "t":
@@ -568,7 +571,8 @@ def ready(config):
     ):
         if slot["status"] == "lost" and slot["active"] == "f":
             server.ask(f"SELECT pg_drop_replication_slot({quoted(role)})")
-    if not server.ask(f"SELECT 1 FROM pg_replication_slots WHERE slot_name = {quoted(role)}"):
+    known = server.ask(f"SELECT 1 FROM pg_replication_slots WHERE slot_name = {quoted(role)}")
+    if config.get("slot", True) and not known:
         server.ask(f"SELECT pg_create_physical_replication_slot({quoted(role)}, true)")
         changed = True
     locales = "SELECT DISTINCT datcollate AS name FROM pg_database UNION SELECT datctype FROM pg_database"
@@ -587,6 +591,9 @@ def ready(config):
         ],
     }
 
+
+#: The way out where the files of one server are of no use to the other.
+WITHOUT_FILES = "set handover_logical: true, which moves rows and definitions in the place of files"
 
 #: In a data directory that was made to be replaced.
 VACANT = "ntier-vacant"
@@ -620,24 +627,30 @@ def as_owner(command):
     return done.stdout
 
 
-def unfit(source, target):
+def unfit(source, target, logical=False):
     """Return why a host can't take a server's data, one sentence each; empty when it can.
 
     :arg source: what L(ready) returns, with C(name).
     :arg target: C(name), C(major), C(library), C(extensions) that could be made there, C(free) (bytes), C(holds): databases and roles of its own, C(system)
         and C(what) as in L(decide).
+    :arg logical: whether rows are handed over without their files, which needs neither the same version nor the same C library.
     """
     here, there, reasons = f"host {target['name']}", source["name"], []
-    if target["major"] != source["major"]:
+    if logical and target["major"] < source["major"]:
+        reasons.append(
+            f"{here}: has PostgreSQL {target['major']}, and {there} has {source['major']}. Rows go to the same version or a newer one. Use a host with"
+            " a newer release of the system"
+        )
+    if not logical and target["major"] != source["major"]:
         reasons.append(
             f"{here}: has PostgreSQL {target['major']}, and {there} has {source['major']}. Set database_version of {target['name']} to"
-            f" '{source['major']}', or move to the other version by dump and restore"
+            f" '{source['major']}', or {WITHOUT_FILES}"
         )
     moving = [name for name in source["locales"] if name not in STEADY]
-    if moving and target["library"] != source["library"]:
+    if not logical and moving and target["library"] != source["library"]:
         reasons.append(
             f"{here}: has {target['library']}, and {there} {source['library']}, which may sort {', '.join(moving)} in another way, so that indexes"
-            " would be wrong. Use the same release of the system on both, or move by dump and restore"
+            f" would be wrong. Use the same release of the system on both, or {WITHOUT_FILES}"
         )
     foreign = [name for name in source["extensions"] if name not in target["extensions"]]
     if foreign:
@@ -692,20 +705,7 @@ def follow(config):
     if what == "stopped" and control["system"] != source["system"]:
         systemctl("start", config["server"]["unit"])
         what = server.what(BOUNDS["start"])
-    place = os.statvfs(server.data.parent)
-    binary = f"{config['server']['binaries']}/postgres"
-    version = subprocess.run([binary, "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
-    target = {
-        "name": config["name"],
-        "major": int(re.search(r"(\d+)", version).group(1)),
-        "library": os.confstr("CS_GNU_LIBC_VERSION"),
-        "extensions": available(config["server"]["binaries"]),
-        "free": place.f_bavail * place.f_frsize,
-        "holds": held(server, what),
-        "system": control["system"],
-        "what": what,
-    }
-    reasons = unfit(source, target)
+    reasons = unfit(source, target_of(config, server, what, control["system"]))
     if reasons:
         raise Fault("\n".join(f"{reason}." for reason in reasons))
     copy(config, server)
@@ -714,6 +714,26 @@ def follow(config):
             f"host {config['name']}: the standby does not stream from {source['name']} after {BOUNDS['catch_up']} seconds. Look at its log"
         )
     return {"changed": True, "bytes": source["bytes"], "seconds": round(time.monotonic() - began, 1)}
+
+
+def target_of(config, server, what, system):
+    """Return what L(unfit) looks at on the host that shall have the data.
+
+    :arg config: see L(follow). C(server), its Server; C(what) that is, as in L(decide), and C(system), its identifier.
+    """
+    place = os.statvfs(server.data.parent)
+    binary = f"{config['server']['binaries']}/postgres"
+    version = subprocess.run([binary, "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return {
+        "name": config["name"],
+        "major": int(re.search(r"(\d+)", version).group(1)),
+        "library": os.confstr("CS_GNU_LIBC_VERSION"),
+        "extensions": available(config["server"]["binaries"]),
+        "free": place.f_bavail * place.f_frsize,
+        "holds": held(server, what),
+        "system": system,
+        "what": what,
+    }
 
 
 def held(server, what):
@@ -963,7 +983,7 @@ class Agent:
         self.config = config
         self.say = say
         self.pooler = Pooler(config["pooler"], config["databases"], say) if config.get("pooler") else None
-        self.server = Server(config["server"]) if config.get("server") else None
+        self.server = server_of(config) if config.get("server") else None
 
     def do(self, request):
         """Return the answer to a request."""
@@ -986,14 +1006,12 @@ class Agent:
             commands.update(
                 status=server.status,
                 checkpoint=lambda: server.ask("CHECKPOINT", seconds) and {},
-                replay=lambda: server.until(
-                    f"SELECT pg_last_wal_replay_lsn() > '{request['lsn']}'::pg_lsn",
-                    seconds,
-                    "the standby has not had every row",
-                ),
+                replay=lambda: server.until_whole(request["lsn"], request["mark"], seconds),
                 promote=lambda: server.promote(seconds),
                 tidy=lambda: server.tidy(request["role"]),
             )
+        if hasattr(server, "sequences"):
+            commands["sequences"] = lambda: server.sequences(request["database"], request["values"])
         if request.get("do") not in commands:
             raise Fault(f"this host can't {request.get('do')}")
         return commands[request["do"]]() or {}
@@ -1044,6 +1062,15 @@ class Agent:
                             first = False
         except OSError as error:
             self.say(f"{peer[0]}: {error}")
+
+
+def server_of(config):
+    """Return the server on this host, one that follows rows without their files where that is asked for."""
+    if not config.get("logical"):
+        return Server(config["server"])
+    from logical import Follower
+
+    return Follower(config["server"])
 
 
 def listener(port):
@@ -1250,7 +1277,9 @@ class Run:
             raise Fault(
                 f"host {self.plan['to']}: its data is of another server ({new['system']}, and not {own}). Prepare it anew"
             )
-        slots = self.server.ask("SELECT slot_name FROM pg_replication_slots WHERE slot_type = 'logical'")
+        slots = self.server.ask(
+            f"SELECT slot_name FROM pg_replication_slots WHERE slot_type = 'logical' AND slot_name !~ '{self.own_slots()}'"
+        )
         if slots:
             names = ", ".join(row["slot_name"] for row in slots)
             raise Fault(
@@ -1271,6 +1300,18 @@ class Run:
         self.short(bounds["transactions"])
         self.mark("looked once more")
 
+    def own_slots(self):
+        """Return a pattern of the names of the logical slots that belong to the handover: none does."""
+        return "^$"
+
+    def followers(self):
+        """Return how many connections the standby has."""
+        return 1
+
+    def prove(self):
+        """Do what tells the new server that it has every row, while clients wait; return what is written down of it."""
+        return {}
+
     def caught_up(self, most):
         """Wait until the standby streams and lacks few bytes."""
         end = time.monotonic() + self.bounds["catch_up"]
@@ -1280,7 +1321,8 @@ class Run:
         )
         while True:
             rows = self.server.ask(query)
-            if any(row["state"] == "streaming" and int(row["lag"]) <= most for row in rows):
+            near = [row for row in rows if row["state"] == "streaming" and int(row["lag"]) <= most]
+            if len(near) >= self.followers():
                 return
             if time.monotonic() > end:
                 found = f"is {rows[0]['state']}, and lacks {rows[0]['lag']} bytes" if rows else "does not stream"
@@ -1321,8 +1363,9 @@ class Run:
         self.last = time.monotonic()
         self.hold()
         self.mark("paused")
+        proof = self.prove()
         # The fence stands before the server ends, so it is there whenever anybody starts it again.
-        self.record("fenced")
+        self.record("fenced", **proof)
         self.server.fence()
         self.mark("fenced")
         self.server.stop(bounds["stop"])
@@ -1344,7 +1387,8 @@ class Run:
                 raise Fault(f"host {self.plan['from']}: PostgreSQL has not ended in order: {control['state']}")
             lsn = control["checkpoint"]
             self.server.fence()
-        self.standby.ask("replay", bounds["replay"] + 1, lsn=lsn, seconds=bounds["replay"])
+        mark = self.state.get("mark", "")
+        self.standby.ask("replay", bounds["replay"] + 1, lsn=lsn, mark=mark, seconds=bounds["replay"])
         self.mark("every row is there")
         self.record("promoting", lsn=lsn)
         self.mark("written down")
@@ -1432,6 +1476,28 @@ class Run:
         return result
 
 
+def command_of(word, say):
+    """Return the function for a word of the command line; it takes what comes in by JSON."""
+    if word in ("ready", "vacant"):
+        return {"ready": ready, "vacant": vacant}[word]
+    import logical
+
+    return {
+        "follow": lambda config: (logical.follow if config["logical"] else follow)(config),
+        "publish": lambda config: logical.publish({**read(PLAN), **config}, say),
+        "forget": logical.forget,
+    }[word]
+
+
+def run_of(plan, say):
+    """Return the run of a plan."""
+    if not plan.get("logical"):
+        return Run(plan, say)
+    from logical import LogicalRun
+
+    return LogicalRun(plan, say)
+
+
 def main(words):
     """Run the program."""
 
@@ -1440,9 +1506,9 @@ def main(words):
 
     if words == ["agent"]:
         Agent(read(AGENT), say).serve()
-    elif words in (["ready"], ["vacant"], ["follow"]):
+    elif words in (["ready"], ["publish"], ["vacant"], ["follow"], ["forget"]):
         try:
-            result = {"ready": ready, "vacant": vacant, "follow": follow}[words[0]](json.load(sys.stdin))
+            result = command_of(words[0], say)(json.load(sys.stdin))
         except (Fault, OSError) as fault:
             say(str(fault))
             return 1
@@ -1450,17 +1516,13 @@ def main(words):
     elif words == ["run"]:
         os.makedirs(os.path.dirname(STATE), mode=0o700, exist_ok=True)
         try:
-            report = Run(read(PLAN), say).go()
+            report = run_of(read(PLAN), say).go()
         except Fault as fault:
             say(str(fault))
             return 1
         print(json.dumps(report, indent=2))
         return 0 if report["outcome"] == "done" else 1
     else:
-        say("Use it as ntier-handover ready, follow, agent, or run.")
+        say("Use it as ntier-handover ready, publish, vacant, follow, agent, run, or forget.")
         return 2
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

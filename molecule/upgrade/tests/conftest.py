@@ -1,0 +1,1 @@
+../../growth/tests/conftest.py
