@@ -1,5 +1,6 @@
 """The program that hands a database over: what it decides, and how it talks to PostgreSQL and PgBouncer, against stand-ins at real sockets."""
 
+import ast
 import contextlib
 import importlib
 import json
@@ -10,8 +11,10 @@ import struct
 import sys
 import threading
 import time
+import types
 
 import pytest
+import yaml
 from clusters import ROOT
 from rendering import of, render, settings_in
 
@@ -661,3 +664,269 @@ def test_a_copy_leaves_visitors_disk_and_network(rate, limit):
     command = handover.copying({**config, "passfile": "/p", "authority": "/a", "rate": rate}, "/data.incoming")
     assert command[:2] == ["/usr/lib/postgresql/15/bin/pg_basebackup", "--pgdata=/data.incoming"]
     assert [word for word in command if word.startswith("--max-rate")] == limit
+
+
+# --- rows without their files -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ({}, {"major": 17}),
+        ({"locales": ["en_US.UTF-8"]}, {"library": "glibc 2.41", "major": 17}),
+        ({"locales": ["en_US.UTF-8"]}, {"library": "glibc 2.41"}),
+    ],
+)
+def test_rows_go_where_files_can_t(source, target):
+    reasons = handover.unfit({**SOURCE, **source}, {**TARGET, **target})
+    assert reasons
+    assert all("handover_logical: true" in reason for reason in reasons)
+    assert handover.unfit({**SOURCE, **source}, {**TARGET, **target}, logical=True) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "beginning"),
+    [
+        ({}, {"major": 14}, "host db1: has PostgreSQL 14, and box1 has 15. Rows go to the same version or a newer one"),
+        ({"extensions": ["postgis"]}, {"major": 17}, "host db1: lacks what the extensions postgis consist of"),
+        ({"tablespaces": ["fast"]}, {}, "host box1: has the tablespaces fast"),
+        ({}, {"free": 0}, "host db1: has 0 MB free"),
+        ({}, {"holds": ["database blog"]}, "host db1: its PostgreSQL holds database blog of its own"),
+    ],
+)
+def test_what_rows_need_as_files_do(source, target, beginning):
+    (reason,) = handover.unfit({**SOURCE, **source}, {**TARGET, **target}, logical=True)
+    assert reason.startswith(beginning)
+
+
+def table(name, told="t", persistence="p"):
+    return {"name": name, "told": told, "persistence": persistence}
+
+
+@pytest.mark.parametrize(
+    ("contents", "beginning"),
+    [
+        ({}, ""),
+        ({"shop": {"tables": [table("public.a")], "objects": 0}}, ""),
+        (
+            {"shop": {"tables": [table("public.a"), table("public.b", "f"), table("c.d", "f")], "objects": 0}},
+            "host box1: the tables public.b, c.d of the database shop have no primary key, by which their rows are told apart. Give them one, or say"
+            " ALTER TABLE public.b REPLICA IDENTITY FULL",
+        ),
+        (
+            {"shop": {"tables": [table("public.a", "f", "u")], "objects": 0}},
+            "host box1: the tables public.a of the database shop are UNLOGGED",
+        ),
+        ({"shop": {"tables": [], "objects": 3}}, "host box1: the database shop has 3 large objects, which do not"),
+        ({"postgres": {"tables": [table("public.a")], "objects": 0}}, "host box1: the database postgres has tables"),
+    ],
+)
+def test_what_rows_would_leave_behind_is_named(contents, beginning):
+    reasons = logical.obstacles("box1", contents)
+    assert len(reasons) == bool(beginning)
+    assert not beginning or reasons[0].startswith(beginning)
+
+
+def test_roles_come_without_those_that_are_there_already():
+    roles = (
+        "CREATE ROLE ntier_handover;\nALTER ROLE ntier_handover WITH LOGIN PASSWORD 'x';\nCREATE ROLE postgres;\n"
+        "ALTER ROLE postgres WITH SUPERUSER;\nCREATE ROLE ntier_handover_friend;\nGRANT pg_read_all_data TO ntier_handover GRANTED BY postgres;\n"
+        "GRANT shop TO keeper GRANTED BY postgres;\n"
+    )
+    assert logical.without(roles, "ntier_handover").splitlines() == [
+        "ALTER ROLE postgres WITH SUPERUSER;",
+        "CREATE ROLE ntier_handover_friend;",
+        "GRANT shop TO keeper GRANTED BY postgres;",
+    ]
+
+
+def test_rows_are_followed_over_tls_whatever_the_database_is_called():
+    source = {"name": "box1", "address": "192.0.2.1", "port": 5432}
+    config = {"source": source, "role": "ntier_handover", "passfile": "/p", "authority": "/a"}
+    statement = logical.subscription(config, 3, "o'brien host=evil")
+    assert "CREATE SUBSCRIPTION ntier_handover_3 CONNECTION 'host=192.0.2.1 port=5432" in statement
+    assert r"dbname=''o\''brien host=evil''" in statement
+    assert "sslmode=verify-full sslrootcert=/a" in statement
+    assert statement.endswith("WITH (slot_name = 'ntier_handover_3')")
+    assert logical.identifier('a"b') == '"a""b"'
+
+
+class Answers:
+    """A server that is asked: what it is, and what each database says; what it was told stands in C(told)."""
+
+    def __init__(self, databases=("shop",), **answers):
+        self.databases, self.answers, self.told = databases, answers, []
+
+    def open(self, _server, database, _seconds=60):
+        @contextlib.contextmanager
+        def session():
+            yield types.SimpleNamespace(
+                ask=lambda statement, _seconds=5: self.ask(statement, database),
+                value=lambda statement, _seconds=5: next(iter(self.ask(statement, database)[0].values())),
+            )
+
+        return session()
+
+    def ask(self, statement, database="postgres"):
+        self.told.append((database, statement))
+        if statement == logical.DATABASES:
+            return [{"name": name} for name in self.databases]
+        for words, answer in self.answers.items():
+            if words in statement:
+                return answer.pop(0) if isinstance(answer, list) and answer and isinstance(answer[0], list) else answer
+        return []
+
+
+@pytest.fixture
+def follower(tmp_path, monkeypatch):
+    (tmp_path / "main").mkdir()
+    (tmp_path / "main/PG_VERSION").write_text("17\n")
+    place = {
+        "data": str(tmp_path / "main"),
+        "unit": "postgresql@17-main.service",
+        "socket": "/run/postgresql/.s.PGSQL.5432",
+    }
+    result = logical.Follower(place)
+    result.note(id="box1-db1", system="71", definitions="d", databases=["blog", "shop"])
+    return result
+
+
+def asked(monkeypatch, server, **answers):
+    """Have a server answer in the place of PostgreSQL."""
+    found = Answers(("blog", "shop"), **answers)
+    monkeypatch.setattr(logical, "session_of", found.open)
+    monkeypatch.setattr(server, "ask", lambda statement, _seconds=5: found.ask(statement))
+    return found
+
+
+def test_a_server_that_follows_is_a_standby_of_the_other_one_until_it_is_promoted(follower, monkeypatch):
+    row = {"recovery": "f", "system": "99", "replayed": None, "received": None, "major": "17"}
+    found = asked(monkeypatch, follower, pg_is_in_recovery=[row], pg_subscription=[{"?": ""}])
+    assert {key: follower.status()[key] for key in ("what", "system", "definitions")} == {
+        "what": "standby",
+        "system": "71",
+        "definitions": "d",
+    }
+    found.told.clear()
+    follower.promote(5)
+    for number, database in enumerate(["blog", "shop"]):
+        name = f"ntier_handover_{number}"
+        assert [words for where, words in found.told if where == database][1:] == [
+            f"ALTER SUBSCRIPTION {name} DISABLE",
+            f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)",
+            f"DROP SUBSCRIPTION {name}",
+        ]
+    assert follower.status()["what"] == "primary"
+    follower.tidy("ntier_handover")
+    assert ("shop", "DROP SCHEMA IF EXISTS ntier_handover CASCADE") in found.told
+    assert follower.follows() == {}
+    assert follower.status()["what"] == "primary"
+    assert follower.status()["system"] == "99"
+
+
+def test_rows_are_all_there_when_every_database_has_the_mark(follower, monkeypatch):
+    mark = "ntier_handover.mark"
+    found = asked(monkeypatch, follower, **{mark: [[{"value": ""}], [{"value": "m"}], [{"value": "m"}]]})
+    follower.until_whole("0/28", "m", 5)
+    assert [where for where, _words in found.told] == ["blog", "blog", "shop"]
+    asked(monkeypatch, follower, **{mark: [{"value": "of an earlier attempt"}]})
+    with pytest.raises(handover.Fault, match="has not had every row of blog within"):
+        follower.until_whole("0/28", "m", 0.05)
+
+
+def test_an_agent_sets_sequences_where_rows_are_followed_and_nowhere_else(tmp_path, monkeypatch):
+    place = {"data": str(tmp_path), "unit": "postgresql@17-main.service", "socket": "/run/postgresql/.s.PGSQL.5432"}
+    config = {"id": "a", "token": "t", "databases": [], "server": place}
+    plain = handover.Agent({**config, "logical": False}, print)
+    request = {"id": "a", "token": "t", "do": "sequences", "database": "shop", "values": {"public.a_id_seq": "41"}}
+    assert "can't sequences" in json.loads(plain.answer(json.dumps(request)))["error"]
+    agent = handover.Agent({**config, "logical": True}, print)
+    found = asked(monkeypatch, agent.server)
+    assert json.loads(agent.answer(json.dumps(request)))["ok"]
+    assert found.told == [("shop", "SELECT setval('public.a_id_seq', 41)")]
+
+
+@pytest.fixture
+def rows_run(run, monkeypatch):
+    """A run that hands rows over."""
+    result = handover.run_of({**run.plan, "logical": True}, lambda text: None)
+    assert isinstance(result, logical.LogicalRun)
+    result.server, result.bounds, result.asked = run.server, run.bounds, run.asked
+    return result
+
+
+def test_sequences_are_set_and_the_mark_is_written_while_clients_wait_before_the_old_server_is_fenced(
+    rows_run, monkeypatch
+):
+    events = []
+    found = asked(
+        monkeypatch,
+        rows_run.server,
+        pg_sequences=[{"name": "public.a_id_seq", "last_value": "41"}],
+        pg_authid=[{"md5": "s"}],
+        pg_class=[{"md5": "d"}],
+    )
+    definitions = "s blog d shop d"
+    monkeypatch.setattr(rows_run, "new", lambda seconds: {"what": "standby", "definitions": definitions})
+    monkeypatch.setattr(rows_run, "hold", lambda: events.append("hold"))
+    monkeypatch.setattr(rows_run.server, "fence", lambda: events.append("fence"))
+    monkeypatch.setattr(rows_run.server, "stop", lambda seconds: events.append("stop"))
+    monkeypatch.setattr(rows_run, "forward", lambda: events.append(rows_run.state["mark"]))
+    rows_run.standby.ask = lambda do, bound, **more: events.append((do, more["database"], more["values"])) or {}
+    rows_run.begin()
+    values = {"public.a_id_seq": "41"}
+    assert events[:-1] == ["hold", ("sequences", "blog", values), ("sequences", "shop", values), "fence", "stop"]
+    marks = {words for _where, words in found.told if words.startswith("UPDATE")}
+    assert marks == {f"UPDATE ntier_handover.mark SET value = '{events[-1]}'"}
+    assert handover.read(handover.STATE)["mark"] == events[-1]
+
+
+def test_who_defines_something_meanwhile_is_noticed_before_the_old_server_is_fenced(rows_run, monkeypatch):
+    asked(monkeypatch, rows_run.server, pg_authid=[{"md5": "s"}], pg_class=[{"md5": "another"}])
+    monkeypatch.setattr(rows_run, "new", lambda seconds: {"what": "standby", "definitions": "s blog d shop d"})
+    monkeypatch.setattr(rows_run, "hold", lambda: None)
+    monkeypatch.setattr(rows_run.server, "fence", lambda: pytest.fail("fenced"))
+    rows_run.standby.ask = lambda do, bound, **more: {}
+    for step in (rows_run.look, rows_run.begin):
+        with pytest.raises(
+            handover.Fault, match=r"definitions have changed since db1 was made from them\. Run site again"
+        ):
+            step()
+
+
+def test_each_database_has_a_connection_that_has_to_be_near(rows_run, monkeypatch):
+    near = {"state": "streaming", "lag": "10"}
+    rows_run.bounds["catch_up"] = 0.2
+    monkeypatch.setattr(rows_run, "followers", lambda: 2)
+    for rows, enough in (
+        ([near, near], True),
+        ([near], False),
+        ([near, {**near, "lag": "5000000"}], False),
+        ([], False),
+    ):
+        monkeypatch.setattr(rows_run.server, "ask", lambda statement, rows=rows: rows)
+        if enough:
+            rows_run.caught_up(handover.LAG)
+        else:
+            with pytest.raises(handover.Fault, match=r"the standby .* after 0\.2 seconds"):
+                rows_run.caught_up(handover.LAG)
+
+
+@pytest.mark.parametrize("part", ["handover.py", "logical.py"])
+def test_the_parts_of_the_program_are_installed_and_speak_python_3_9(part):
+    tasks = (ROOT / "roles/handover/tasks/program.yml").read_text()
+    assert part in tasks
+    ast.parse((ROOT / "roles/handover/files" / part).read_text(), feature_version=(3, 9))
+
+
+def test_the_program_finds_its_parts_where_they_are_installed():
+    library = yaml.safe_load((ROOT / "roles/handover/vars/main.yml").read_text())["__handover_library"]
+    assert f'sys.path.insert(0, "{library}")' in (ROOT / "roles/handover/files/ntier-handover").read_text()
+
+
+@of("handover/source.conf.j2")
+def test_an_old_server_lets_its_rows_be_followed_where_that_is_asked_for():
+    assert "wal_level" not in settings_in(render("handover/source.conf.j2"))
+    settings = settings_in(render("handover/source.conf.j2", handover_logical=True))
+    assert settings["wal_level"] == "logical"
+    assert int(settings["max_replication_slots"]) == int(settings["max_wal_senders"]) == 100
