@@ -28,7 +28,7 @@ UNIT = {"unit": ["pytest", "--quiet", "--no-header", "--override-ini", "console_
 SANITY = {"sanity": ["tools/sanity"]}
 LANES = {"lint": [LINT], "unit": [UNIT], "sanity": [SANITY], "all": [LINT | SANITY, UNIT]}
 # The longest come first, so that no lane is left with one at the end. Others follow.
-LONGEST = ["release", "growth", "load_balanced", "one_box"]
+LONGEST = ["release", "growth", "one_box", "load_balanced", "upgrade"]
 
 
 class MoleculeProgress:

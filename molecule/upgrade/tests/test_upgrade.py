@@ -61,8 +61,9 @@ def test_figure_1_is_built(site, primaries):
     assert primaries() == ["box1"]
 
 
-def test_files_that_the_other_version_can_not_read_do_not_move(unnoticed, site, primaries):
+def test_files_that_the_other_version_can_not_read_do_not_move(unnoticed, site, primaries, cluster):
     """Rows move where somebody asks for it."""
+    belongings(cluster["box1"], BELONGINGS, "postgres")
     done = site("2")
     assert done.code != 0, done.output
     assert "host db1: has PostgreSQL 17, and box1 has 15, whose data it can't read. " in done.words
@@ -71,10 +72,10 @@ def test_files_that_the_other_version_can_not_read_do_not_move(unnoticed, site, 
     assert primaries() == ["box1"]
 
 
+@pytest.mark.long
 def test_what_rows_would_leave_behind_is_refused(unnoticed, site, cluster, primaries):
     """Large objects, and tables whose rows can't be told apart: nothing has moved, nobody has waited."""
     box = cluster["box1"]
-    belongings(box, BELONGINGS, "postgres")
     belongings(
         box,
         "CREATE TABLE loft.twins (name text); CREATE UNLOGGED TABLE loft.dust (n int PRIMARY KEY); SELECT lo_create(7)",
@@ -100,9 +101,8 @@ STEPS = [
 ]
 
 
-@pytest.mark.parametrize(
-    "step", [pytest.param(step, marks=() if step == STEPS[1] else pytest.mark.long) for step in STEPS]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("step", STEPS)
 def test_nobody_notices_a_run_that_is_killed(unnoticed, site, primaries, step):
     """The next one finishes it."""
     done = site("2", *ASKED, until=step)
