@@ -930,3 +930,36 @@ def test_an_old_server_lets_its_rows_be_followed_where_that_is_asked_for():
     settings = settings_in(render("handover/source.conf.j2", handover_logical=True))
     assert settings["wal_level"] == "logical"
     assert int(settings["max_replication_slots"]) == int(settings["max_wal_senders"]) == 100
+
+
+def test_what_a_handover_has_left_goes_wherever_the_server_listens(follower, monkeypatch):
+    follower.marker.unlink()
+    lines = ["1", str(follower.data), "0", "5444", "/run/pg", "*", "", "ready"]
+    (follower.data / "postmaster.pid").write_text("\n".join(lines))
+    places, slot, role = [], [{"slot_name": "ntier_handover_0", "active_pid": "77"}], [{"?": ""}]
+
+    class Here(logical.Server):
+        def process(self):
+            return 1
+
+        def ask(self, statement, _seconds=5):
+            places.append(self.place["socket"])
+            return found.ask(statement)
+
+    found = Answers(("shop",), **{"pg_is_in_recovery": [{"r": "f"}], "active_pid": slot, "AND active": [{"r": "t"}]})
+    found.answers.update({"pg_roles": role, "pg_namespace": [{"?": ""}]})
+    monkeypatch.setattr(logical, "Server", Here)
+    monkeypatch.setattr(logical, "session_of", found.open)
+    assert logical.forget({"server": follower.place, "role": "ntier_handover"}) == {"changed": True}
+    assert set(places) == {"/run/pg/.s.PGSQL.5444"}
+    told = [words for _where, words in found.told]
+    for words in (
+        "SELECT pg_terminate_backend(77)",
+        "SELECT pg_drop_replication_slot('ntier_handover_0')",
+        "DROP PUBLICATION IF EXISTS ntier_handover",
+        "DROP SCHEMA ntier_handover CASCADE",
+        'DROP ROLE "ntier_handover"',
+    ):
+        assert words in told, told
+    monkeypatch.setattr(Here, "process", lambda self: None)
+    assert logical.forget({"server": follower.place, "role": "ntier_handover"}) == {"changed": False}

@@ -484,7 +484,12 @@ class LogicalRun(Run):
 def forget(config):
     """Take off the old server what only a handover needed that has not come about."""
     server = Server(config["server"])
-    if not server.process() or server.value("SELECT pg_is_in_recovery()") == "t":
+    if not server.process():
+        return {"changed": False}
+    # Nothing says any more at which port it is, but the server itself: process, folder, start, port, folder of the socket.
+    lines = (server.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+    server.place = {**server.place, "socket": f"{lines[4]}/.s.PGSQL.{lines[3]}"}
+    if server.value("SELECT pg_is_in_recovery()") == "t":
         return {"changed": False}
     changed = False
     for row in server.ask(f"SELECT slot_name, active_pid FROM pg_replication_slots WHERE slot_name ~ '^{NAME}'"):
