@@ -938,7 +938,7 @@ def test_what_a_handover_has_left_goes_wherever_the_server_listens(follower, mon
     (follower.data / "postmaster.pid").write_text("\n".join(lines))
     places, slot, role = [], [{"slot_name": "ntier_handover_0", "active_pid": "77"}], [{"?": ""}]
 
-    class Here(logical.Server):
+    class Here(logical.Follower):
         def process(self):
             return 1
 
@@ -948,7 +948,7 @@ def test_what_a_handover_has_left_goes_wherever_the_server_listens(follower, mon
 
     found = Answers(("shop",), **{"pg_is_in_recovery": [{"r": "f"}], "active_pid": slot, "AND active": [{"r": "t"}]})
     found.answers.update({"pg_roles": role, "pg_namespace": [{"?": ""}]})
-    monkeypatch.setattr(logical, "Server", Here)
+    monkeypatch.setattr(logical, "Follower", Here)
     monkeypatch.setattr(logical, "session_of", found.open)
     assert logical.forget({"server": follower.place, "role": "ntier_handover"}) == {"changed": True}
     assert set(places) == {"/run/pg/.s.PGSQL.5444"}
@@ -963,3 +963,115 @@ def test_what_a_handover_has_left_goes_wherever_the_server_listens(follower, mon
         assert words in told, told
     monkeypatch.setattr(Here, "process", lambda self: None)
     assert logical.forget({"server": follower.place, "role": "ntier_handover"}) == {"changed": False}
+
+
+@pytest.fixture
+def following(follower, monkeypatch):
+    """What C(follow) is told, and a list of what it does."""
+    done = []
+    config = {
+        "id": "box1-db1",
+        "name": "db1",
+        "server": follower.place,
+        "source": {"name": "box1", "system": "71", "definitions": "d", "bytes": 5},
+    }
+    monkeypatch.setattr(logical, "Follower", lambda place: follower)
+    monkeypatch.setattr(follower, "what", lambda seconds: "primary")
+    monkeypatch.setattr(handover, "target_of", lambda *words: done.append(("looked", words[2])) or {})
+    monkeypatch.setattr(handover, "unfit", lambda *words, logical: [])
+    monkeypatch.setattr(logical, "make", lambda config, server: done.append("made") or server.note(made=True))
+    monkeypatch.setattr(logical, "wait_whole", lambda server, config: done.append("waited") or server.note(known=True))
+    return config, follower, done
+
+
+@pytest.mark.parametrize(
+    ("noted", "source", "expected"),
+    [
+        ({}, {}, [("looked", "gone"), "made", "waited"]),  # a copy that was begun, and is no use
+        ({"made": True}, {}, ["waited"]),  # the run was killed while rows came
+        ({"made": True, "known": True}, {}, []),
+        ({"made": True, "known": True}, {"definitions": "others"}, [("looked", "gone"), "made"]),
+        ({"made": True, "known": True}, {"system": "72"}, [("looked", "gone"), "made"]),
+    ],
+)
+def test_a_copy_is_gone_on_with_as_long_as_it_is_one_of_the_old_server_as_it_is(following, noted, source, expected):
+    config, server, done = following
+    server.note(**noted)
+    result = logical.follow({**config, "source": {**config["source"], **source}})
+    assert done == expected
+    assert result["changed"] == ("waited" in expected)
+    assert result["bytes"] == 5
+
+
+def test_a_fresh_host_is_looked_at_before_anything_is_made(following, monkeypatch):
+    config, server, done = following
+    server.marker.unlink()
+    monkeypatch.setattr(handover, "unfit", lambda *words, logical: ["host db1: no"])
+    with pytest.raises(handover.Fault, match=r"^host db1: no\.$"):
+        logical.follow(config)
+    assert done == [("looked", "primary")]
+
+
+def test_what_an_earlier_copy_had_on_the_old_server_goes_first(monkeypatch):
+    left = [["ntier_handover_0", "pg_16390_sync_16401_99"], ["ntier_handover_0"], []]
+    told = []
+
+    def psql(command):
+        told.append(command[-1])
+        assert "sslmode=verify-full" in command[3]
+        return "" if "drop" in command[-1] else "\n".join(left.pop(0))
+
+    source = {"name": "box1", "address": "192.0.2.1", "port": 5432}
+    config = {"server": {"binaries": "/b"}, "source": source, "role": "r", "passfile": "/p", "authority": "/a"}
+    monkeypatch.setattr(logical, "as_owner", psql)
+    logical.drop_slots(config, "99")
+    assert left == []
+    assert all("'^(ntier_handover_[0-9]+|pg_[0-9]+_sync_[0-9]+_99)$'" in statement for statement in told)
+    assert all("NOT active" in statement for statement in told if "drop" in statement)
+    left = [["ntier_handover_0"]] * 9
+    monkeypatch.setitem(logical.BOUNDS, "connect", 0.1)
+    with pytest.raises(handover.Fault, match="the slot ntier_handover_0 is in use still"):
+        logical.drop_slots(config, "99")
+
+
+def test_rows_that_can_t_be_copied_are_not_waited_for_for_ever(follower, monkeypatch):
+    failed = [[{"failed": str(count)}] for count in (2, 2, 4, 6)]
+    missing = [[{"missing": "3"}] for _look in range(9)]
+    asked(
+        monkeypatch,
+        follower,
+        **{"server_version_num": [{"v": "170000"}], "pg_stat_subscription_stats": failed, "srsubstate": missing},
+    )
+    monkeypatch.setattr(logical.time, "sleep", lambda seconds: None)
+    with pytest.raises(handover.Fault, match="the rows of blog can't be copied from box1"):
+        logical.wait_whole(follower, {"name": "db1", "source": {"name": "box1"}})
+    assert failed == []
+    assert "known" not in follower.follows()
+
+
+def test_clients_that_are_busy_are_let_go_on_before_the_restart_is_tried_again(rows_run, monkeypatch):
+    restart = logical.Restart.__new__(logical.Restart)
+    restart.run, restart.say = rows_run, lambda text: None
+    answers = {"SHOW wal_level": "logical"}
+    monkeypatch.setattr(rows_run, "short", lambda seconds: None)
+    monkeypatch.setattr(rows_run.server, "ask", lambda statement, _seconds=5: [])
+    monkeypatch.setattr(rows_run.server, "value", lambda statement, _seconds=5: answers[statement])
+    monkeypatch.setattr(rows_run.server, "what", lambda seconds: "primary")
+    restarted = []
+    monkeypatch.setattr(logical, "systemctl", lambda *words, **more: restarted.append(words))
+    links = rows_run.poolers
+
+    def ask(link, do, bound, **more):
+        rows_run.asked.append((link.name, do))
+        if do == "pause" and rows_run.asked.count((link.name, do)) < 3 and link.name == "web2":
+            raise handover.Fault("host web2: not now")
+        return {"waited_ms": 7} if do == "resume" else {}
+
+    for link in links:
+        link.ask = lambda do, bound, link=link, **more: ask(link, do, bound, **more)
+    assert restart.go() == 7
+    assert rows_run.asked.count(("box1", "resume")) == 3
+    assert restarted == [("restart", rows_run.server.place["unit"])]
+    answers["SHOW wal_level"] = "replica"
+    with pytest.raises(handover.Fault, match="wal_level is replica after a restart"):
+        restart.go()

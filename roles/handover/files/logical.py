@@ -27,7 +27,7 @@ import time
 import uuid
 
 import handover
-from handover import BOUNDS, LOOK, Fault, Run, Server, Session, as_owner, quoted, systemctl
+from handover import ATTEMPTS, BOUNDS, LOOK, Fault, Run, Server, Session, as_owner, quoted, systemctl
 
 #: The publication, the schema of the mark, and how the names of subscriptions begin.
 NAME = "ntier_handover"
@@ -233,7 +233,15 @@ class Restart:
         run.short(run.bounds["transactions"])
         for _round in range(2):
             server.ask("CHECKPOINT", run.bounds["checkpoint"])
-        run.hold()
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                run.hold()
+                break
+            except Fault:
+                run.count(run.all("resume", run.bounds["connect"]))
+                if attempt == ATTEMPTS:
+                    raise
+                time.sleep(run.bounds["retry"])
         try:
             # Systemd ends what it has begun, whatever becomes of this program.
             systemctl("restart", server.place["unit"], seconds=run.bounds["start"])
@@ -264,7 +272,11 @@ class Follower(Server):
         return self.data / MARKER
 
     def follows(self):
-        """Return C(id), C(system), C(definitions), C(databases), C(made), whether all of it is there; nothing where nobody is followed."""
+        """Return what is followed; nothing where nobody is.
+
+        :return: C(id) of the handover, C(system) of the old server, its C(definitions), C(databases); C(made), whether each of them follows, C(known),
+            whether the planner knows their rows, C(promoted), whether nobody is followed any more.
+        """
         return handover.read(self.marker)
 
     def note(self, **what):
@@ -297,6 +309,11 @@ class Follower(Server):
 
     def promote(self, seconds):
         """Follow nobody any more."""
+        self.end(seconds)
+        self.note(promoted=True)
+
+    def end(self, seconds):
+        """End all subscriptions."""
         for number, database in enumerate(self.follows().get("databases", [])):
             with session_of(self, database, seconds) as session:
                 name = subscription_of(number)
@@ -305,7 +322,6 @@ class Follower(Server):
                     # Its slot is on the old server, which has ended.
                     session.ask(f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)", seconds)
                     session.ask(f"DROP SUBSCRIPTION {name}", seconds)
-        self.note(promoted=True)
 
     def tidy(self, role):
         """Forget where the rows came from."""
@@ -324,15 +340,20 @@ def follow(config):
     """
     server, source, began = Follower(config["server"]), config["source"], time.monotonic()
     what, follows = server.what(BOUNDS["start"]), server.follows()
+    if what in ("stopped", "crashed"):
+        systemctl("start", config["server"]["unit"])
+        what = server.what(BOUNDS["start"])
     same = follows.get("id") == config["id"] and follows.get("system") == source["system"]
-    if not (same and follows.get("made") and follows["definitions"] == source["definitions"]):
+    same = same and follows["definitions"] == source["definitions"]
+    if not (same and follows.get("made")):
         target = handover.target_of(config, server, "gone" if follows else what, "")
         reasons = handover.unfit(source, target, logical=True)
         if reasons:
             raise Fault("\n".join(f"{reason}." for reason in reasons))
         make(config, server)
-    copied = whole(server, config)
-    server.note(made=True)
+    copied = not server.follows().get("known")
+    if copied:
+        wait_whole(server, config)
     return {"changed": copied, "bytes": source["bytes"], "seconds": round(time.monotonic() - began, 1) if copied else 0}
 
 
@@ -340,6 +361,8 @@ def make(config, server):
     """Make an empty server anew, with the other one's roles, databases and definitions, and subscribe to its rows."""
     source, unit = config["source"], config["server"]["unit"]
     systemctl("stop", unit, needed=False)
+    if server.follows():
+        drop_slots(config, server.control()["system"])
     if server.data.exists():
         if (server.data / handover.VACANT).exists() or server.follows():
             shutil.rmtree(server.data)
@@ -367,6 +390,38 @@ def make(config, server):
     for number, name in enumerate(sorted(source["dumps"])):
         with session_of(server, name) as session:
             session.ask(subscription(config, number, name), 60)
+    server.note(made=True)
+
+
+def drop_slots(config, system):
+    """Drop what an earlier copy, which is made anew, has on the old server.
+
+    :arg system: the system identifier of the server that has that copy.
+    """
+    pattern = f"^({NAME}_[0-9]+|pg_[0-9]+_sync_[0-9]+_{system})$"
+    ask = [
+        f"{config['server']['binaries']}/psql",
+        "-X",
+        "-At",
+        f"--dbname={way_to(config, 'postgres')}",
+        "--no-password",
+        "-c",
+    ]
+    end = time.monotonic() + BOUNDS["connect"]
+    while True:
+        # A connection that has just ended may not be known to have.
+        as_owner(
+            [
+                *ask,
+                f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name ~ '{pattern}' AND NOT active",
+            ]
+        )
+        left = as_owner([*ask, f"SELECT slot_name FROM pg_replication_slots WHERE slot_name ~ '{pattern}'"]).split()
+        if not left:
+            return
+        if time.monotonic() > end:
+            raise Fault(f"host {config['source']['name']}: the slot {left[0]} is in use still. Run site again")
+        time.sleep(0.2)
 
 
 def without(roles, role):
@@ -392,14 +447,18 @@ def apply(server, database, text):
         as_owner([*command, "-X", "-q", "-v", "ON_ERROR_STOP=1", f"--dbname={database}", f"--file={file.name}"])
 
 
-def subscription(config, number, database):
-    """Return the statement that subscribes a database to the same one of the other server."""
+def way_to(config, database):
+    """Return how a database of the old server is reached."""
     source = config["source"]
     way = f"host={source['address']} port={source['port']} user={config['role']} {quoted_name(database)} application_name={config['role']}"
     way += f" passfile={config['passfile']} sslmode=verify-full sslrootcert={config['authority']}"
-    way += " keepalives_idle=4 keepalives_interval=2 keepalives_count=3"
+    return way + " keepalives_idle=4 keepalives_interval=2 keepalives_count=3"
+
+
+def subscription(config, number, database):
+    """Return the statement that subscribes a database to the same one of the other server."""
     name = subscription_of(number)
-    return f"CREATE SUBSCRIPTION {name} CONNECTION {quoted(way)} PUBLICATION {NAME} WITH (slot_name = '{name}')"
+    return f"CREATE SUBSCRIPTION {name} CONNECTION {quoted(way_to(config, database))} PUBLICATION {NAME} WITH (slot_name = '{name}')"
 
 
 #: How many tables of a database have not been copied yet, and how often it has failed; servers before 15 do not count that.
@@ -407,26 +466,24 @@ MISSING = "SELECT count(*) FILTER (WHERE srsubstate <> 'r') AS missing, count(*)
 FAILED = "SELECT coalesce(sum(apply_error_count + sync_error_count), 0) AS failed FROM pg_stat_subscription_stats"
 
 
-def whole(server, config):
-    """Wait until the rows of all tables are there; return whether any of them were not. What the planner knows is gathered then."""
-    copied, name = False, config["name"]
+def wait_whole(server, config):
+    """Wait until the rows of all tables are there, and gather what the planner knows."""
+    name = config["name"]
     counts = int(server.value("SHOW server_version_num")) >= 150000
     for database in server.follows()["databases"]:
         with session_of(server, database, 3600) as session:
             failed = int(session.value(FAILED)) if counts else 0
             while int(session.ask(MISSING)[0]["missing"]):
-                copied = True
                 if counts and int(session.value(FAILED)) - failed > FAILURES:
                     raise Fault(
                         f"host {name}: the rows of {database} can't be copied from {config['source']['name']}. See the log of PostgreSQL on {name}"
                     )
                 time.sleep(0.5)
-            if copied:
-                session.ask("ANALYZE", 3600)
-                for row in session.ask("SELECT schemaname, matviewname FROM pg_matviews WHERE NOT ispopulated"):
-                    view = f"{identifier(row['schemaname'])}.{identifier(row['matviewname'])}"
-                    session.ask(f"REFRESH MATERIALIZED VIEW {view}", 3600)
-    return copied
+            session.ask("ANALYZE", 3600)
+            for row in session.ask("SELECT schemaname, matviewname FROM pg_matviews WHERE NOT ispopulated"):
+                view = f"{identifier(row['schemaname'])}.{identifier(row['matviewname'])}"
+                session.ask(f"REFRESH MATERIALIZED VIEW {view}", 3600)
+    server.note(known=True)
 
 
 # --- the run ------------------------------------------------------------------------------------------------------
@@ -482,8 +539,8 @@ class LogicalRun(Run):
 
 
 def forget(config):
-    """Take off the old server what only a handover needed that has not come about."""
-    server = Server(config["server"])
+    """Take off a server what only a handover needed that has not come about."""
+    server = Follower(config["server"])
     if not server.process():
         return {"changed": False}
     # Nothing says any more at which port it is, but the server itself: process, folder, start, port, folder of the socket.
@@ -492,6 +549,11 @@ def forget(config):
     if server.value("SELECT pg_is_in_recovery()") == "t":
         return {"changed": False}
     changed = False
+    if server.follows() and not server.follows().get("promoted"):
+        # A copy that follows nobody any more; a later handover makes it anew.
+        server.end(60)
+        server.note(made=False)
+        return {"changed": True}
     for row in server.ask(f"SELECT slot_name, active_pid FROM pg_replication_slots WHERE slot_name ~ '^{NAME}'"):
         if row["active_pid"]:
             server.ask(f"SELECT pg_terminate_backend({row['active_pid']})")
