@@ -80,16 +80,19 @@ def test_what_rows_would_leave_behind_is_refused(unnoticed, site, cluster, prima
         box,
         "CREATE TABLE loft.twins (name text); CREATE UNLOGGED TABLE loft.dust (n int PRIMARY KEY); SELECT lo_create(7)",
     )
+    belongings(box, "CREATE DATABASE mould IS_TEMPLATE true", "postgres")
     done = site("2", *ASKED)
     assert done.code != 0, done.output
     for sentence in (
         "host box1: the tables loft.twins of the database belongings have no primary key",
         "host box1: the tables loft.dust of the database belongings are UNLOGGED",
         "host box1: the database belongings has 1 large objects",
+        "host box1: the databases mould are templates or let nobody in",
     ):
         assert sentence in done.words, done.output
     assert primaries() == ["box1"]
     belongings(box, "DROP TABLE loft.twins, loft.dust; SELECT lo_unlink(7)")
+    belongings(box, "ALTER DATABASE mould IS_TEMPLATE false", "postgres")
 
 
 #: Tasks at which a run ends that somebody kills.

@@ -65,7 +65,10 @@ SELECT md5(coalesce((SELECT string_agg(oid || ' ' || xmin, ',' ORDER BY oid) FRO
   || coalesce((SELECT string_agg(setdatabase || ' ' || setrole || ' ' || xmin, ',' ORDER BY setdatabase, setrole) FROM pg_db_role_setting), '')
   || coalesce((SELECT string_agg(roleid || ' ' || member || ' ' || xmin, ',' ORDER BY roleid, member) FROM pg_auth_members
     WHERE member::regrole::text <> 'ntier_handover'), ''))"""
+#: The databases that move; postgres is there in every server.
 DATABASES = "SELECT datname AS name FROM pg_database WHERE datallowconn AND NOT datistemplate AND datname <> 'postgres' ORDER BY 1"
+#: Those that would be left behind.
+CLOSED = """SELECT datname AS name FROM pg_database WHERE (NOT datallowconn OR datistemplate) AND datname NOT IN ('template0', 'template1') ORDER BY 1"""
 
 
 @contextlib.contextmanager
@@ -84,7 +87,7 @@ def identifier(text):
 
 
 def databases_of(server):
-    """Return the names of the databases that move; C(postgres) is there in every server."""
+    """Return the names of the databases that move."""
     return [row["name"] for row in server.ask(DATABASES)]
 
 
@@ -161,6 +164,12 @@ def publish(plan, say):
         row["name"] for row in server.ask(f"SELECT subname AS name FROM pg_subscription WHERE subname !~ '^{NAME}'")
     ]
     reasons = obstacles(plan["from"], contents_of(server))
+    closed = [row["name"] for row in server.ask(CLOSED)]
+    if closed:
+        reasons.append(
+            f"host {plan['from']}: the databases {', '.join(closed)} are templates or let nobody in, so they would stay behind. Say ALTER DATABASE"
+            f" {closed[0]} IS_TEMPLATE false ALLOW_CONNECTIONS true, or drop them"
+        )
     if strange:
         reasons.append(
             f"host {plan['from']}: the subscriptions {', '.join(strange)} can't move. Drop them, and make them anew afterwards"
