@@ -654,6 +654,11 @@ def test_a_handover_to_another_host_waits_for_the_end_of_the_first(run, tmp_path
     handover.Run({**run.plan, "id": "box1-db2"}, print)
 
 
+def test_a_standby_has_no_less_than_its_primary_and_is_promoted_at_once():
+    settings = settings_in(handover.standby_settings({"max_connections": 120}))
+    assert settings == {"max_connections": "120", "wal_retrieve_retry_interval": "50ms"}
+
+
 # --- the copy -----------------------------------------------------------------------------------------------------
 
 

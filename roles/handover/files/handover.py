@@ -793,12 +793,7 @@ def copy(config, server):
     systemctl("stop", unit, needed=False)
     server.unfence()
     enough = {name: max(value, own(config, name)) for name, value in source["settings"].items()}
-    lines = "".join(f"{name} = {value}\n" for name, value in enough.items())
-    write(
-        config["settings"],
-        f"# A standby must not have less than the server that it follows.\n{lines}",
-        like=config["server"]["start"],
-    )
+    write(config["settings"], standby_settings(enough), like=config["server"]["start"])
     if (server.data / VACANT).exists():
         shutil.rmtree(server.data)
     elif server.data.exists():
@@ -807,6 +802,20 @@ def copy(config, server):
     settle(server.data.parent)
     systemctl("daemon-reload")
     systemctl("start", unit)
+
+
+def standby_settings(enough):
+    """Return the configuration of a standby.
+
+    :arg enough: setting → value, of those in which it must not have less than the server that it follows.
+    """
+    lines = [
+        "# A standby must not have less than the server that it follows.",
+        *(f"{name} = {value}" for name, value in enough.items()),
+    ]
+    # Five seconds by default: so long goes by when it is promoted just as it is about to look for the old server, which has ended, once more.
+    lines += ["# A promotion may have to wait for this.", "wal_retrieve_retry_interval = 50ms"]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def own(config, name):
