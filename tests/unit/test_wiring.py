@@ -1,5 +1,6 @@
 """From the topology to what each role is told, and the environment of a site's processes."""
 
+import contextlib
 import json
 import re
 import runpy
@@ -8,6 +9,7 @@ import urllib.parse
 
 import pytest
 import yaml
+from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from clusters import (
@@ -30,6 +32,7 @@ from clusters import (
 )
 
 from ansible_collections.ntier.django.plugins.filter.wiring import with_revisions
+from ansible_collections.ntier.django.plugins.plugin_utils import topology
 from ansible_collections.ntier.django.plugins.plugin_utils.sizing import size_host
 from ansible_collections.ntier.django.plugins.plugin_utils.wiring import (
     environment_file,
@@ -250,6 +253,19 @@ def test_every_entry_of_the_wiring_is_a_variable_and_every_such_variable_an_entr
     assert entries == {f"ntier_{key}": key for key in wiring}
     for name, key in entries.items():
         assert value(name) == wiring[key]
+
+
+@pytest.mark.parametrize("name", ["ntier_topology", "ntier_wiring"])
+def test_what_is_kept_as_a_fact_is_not_worked_out_again(name, monkeypatch):
+    kept, asked = derived()(name), []
+    anew, known = derived(), derived(**{f"__{name}": kept})
+    monkeypatch.setattr(topology, "build", lambda *_words: asked.append(name))
+    with contextlib.suppress(AnsibleError):
+        anew(name)
+    assert asked
+    asked.clear()
+    assert known(name) == kept
+    assert not asked
 
 
 def test_every_variable_of_the_wiring_is_read():
