@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import yaml
-from cluster import INVENTORY, RESULTS, Host
+from cluster import INVENTORY, Host
 
 
 class Writer:
@@ -34,8 +34,11 @@ class Writer:
 
 
 def inventory(part: str, tier: str, target: str, old: str) -> Path:
-    """Return a copy of the demo's inventory with a tier on one host, and the other one retired if it serves nothing."""
-    folder = RESULTS / part / target
+    """Return a copy of the demo's inventory with a tier on one host, and the other one retired if it serves nothing.
+
+    It lies beside the demo's, so that relative paths in it lead to the same place.
+    """
+    folder = INVENTORY.parent / f"{part}-{target}"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(INVENTORY, folder, symlinks=True)
     path = folder / "hosts.yml"
