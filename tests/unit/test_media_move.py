@@ -176,6 +176,42 @@ def test_a_file_that_changes_while_it_is_copied_is_copied_again(places):
     assert alike(old, new)
 
 
+def test_files_are_copied_several_at_a_time_and_none_is_mixed_up_with_another(places, monkeypatch):
+    old, new = places
+    for number in range(4 * mover.COPYING):
+        (old / f"media/{number}").write_text(f"content of {number}")
+    copier = mover.Copier(str(old), str(new))
+    together, plain = threading.Barrier(mover.COPYING, timeout=10), copier._content
+
+    def content(*words):
+        together.wait()  # breaks where fewer are under way
+        plain(*words)
+
+    monkeypatch.setattr(copier, "_content", content)
+    copied(old, new, copier)
+    assert alike(old, new)
+    assert all((new / f"media/{number}").read_text() == f"content of {number}" for number in range(4 * mover.COPYING))
+    assert copier.bytes == sum(path.stat().st_size for path in (new / "media").iterdir())
+    assert list((new / mover.MEETING).iterdir()) == []
+
+
+def test_a_file_that_can_not_be_copied_ends_the_pass_with_its_name(places, monkeypatch):
+    old, new = places
+    for number in range(20):
+        (old / f"media/{number}").write_text("x")
+    copier = mover.Copier(str(old), str(new))
+    plain = copier._content
+
+    def content(source, part, entry):
+        if source.endswith("/13"):
+            raise PermissionError(13, "Permission denied", source)
+        plain(source, part, entry)
+
+    monkeypatch.setattr(copier, "_content", content)
+    with pytest.raises(mover.Fault, match=r"media/13 can't be copied by the site's user: Permission denied"):
+        copied(old, new, copier)
+
+
 def test_a_file_that_vanishes_while_it_is_copied_is_no_fault(places):
     old, new = places
     (old / "media/x").write_text("short")
@@ -498,8 +534,36 @@ def test_an_upload_that_is_being_written_is_seen_and_one_that_is_read_is_not(pro
     host = host_of(tmp_path, reader)
     assert host.freeze(time.monotonic() + 10) == ""
     writer = process(f"import time; f = open({str(tmp_path / 'x')!r}, 'a'); print('ready', flush=True); time.sleep(60)")
-    assert host.busy() == f"process {writer.pid} has {tmp_path}/x open for writing"
-    assert host_of(tmp_path / "x", writer).busy() == ""
+    assert host.busy(host.strangers()) == f"process {writer.pid} has {tmp_path}/x open for writing"
+    assert host.busy([reader.pid]) == ""
+    host = host_of(tmp_path, reader, writer)
+    assert host.busy(host.strangers()) == ""
+    assert host.freeze(time.monotonic() + 10) == f"process {writer.pid} has {tmp_path}/x open for writing"
+    assert host_of(tmp_path / "x", writer).busy([writer.pid]) == ""
+
+
+def state_of(process):
+    return pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have processes of other users")
+def test_all_processes_of_the_sites_users_stop_at_once_and_nobody_else(tmp_path):
+    """Also those that nobody has found yet."""
+    site, other = 59_731, 59_732  # no host has them
+    children = [
+        subprocess.Popen(["/bin/sleep", "60"], user=user, group=user, extra_groups=[]) for user in (site, site, other)
+    ]
+    host = mover.Host(str(tmp_path), "10.0.0.31", [site])
+    host.processes = list
+    try:
+        assert host.freeze(time.monotonic() + 10) == ""
+        assert [state_of(child) for child in children] == ["T", "T", "S"]
+        host.thaw()
+        assert {state_of(child) for child in children} == {"S"}
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
 
 
 def test_a_process_that_is_gone_is_still():
@@ -515,6 +579,12 @@ class FakeHost:
     def __init__(self, reason="", slow=0.0, fails=0):
         self.frozen, self.on_new, self.made_ready, self.history = False, False, False, []
         self.reason, self.slow, self.fails = reason, slow, fails
+
+    def strangers(self):
+        return []
+
+    def busy(self, _processes):
+        return ""
 
     def freeze(self, _until):
         time.sleep(self.slow)
@@ -637,6 +707,31 @@ def test_one_host_alone_needs_nobody(tmp_path):
     assert move(tmp_path / "meet", {"old": host})[0] == {"shop": {"x": FILE}}
     assert host.history[0] == "freeze"
     assert host.history[-2:] == ["thaw", "stay"]
+
+
+def test_where_no_other_host_takes_part_nobody_waits_for_notes(tmp_path, monkeypatch):
+    """Each takes a while over a network."""
+    host, frozen = FakeHost(), {}
+    leave = mover.Meeting.note
+
+    def note(meeting, name, text=""):
+        frozen[name] = host.frozen
+        return leave(meeting, name, text)
+
+    monkeypatch.setattr(mover.Meeting, "note", note)
+    found, runs = move(tmp_path / "meet", {"old": host})
+    assert found is not None
+    assert [name for name, state in frozen.items() if state] == ["verdict-1"]
+    assert runs["old"].meeting.names("switched-") == ["old"]
+
+
+def test_somebody_who_puts_files_there_by_hand_is_waited_for_before_anybody_stops(tmp_path, monkeypatch):
+    monkeypatch.setattr(mover, "ATTEMPTS", 3)
+    host = FakeHost()
+    host.busy = lambda _processes: "process 7 has /srv/media/x open for writing"
+    found, _runs = move(tmp_path / "meet", {"old": host})
+    assert "process 7 has /srv/media/x open for writing" in str(found)
+    assert host.history == []
 
 
 def test_an_upload_in_the_middle_is_waited_for_and_everybody_goes_on_meanwhile(tmp_path):
@@ -998,7 +1093,7 @@ def test_systemd_reads_the_new_units_before_anybody_is_stopped(tmp_path, monkeyp
 
     def systemctl(*words):
         said.append(words)
-        if words == ("start", "srv-media.mount"):
+        if "srv-media.mount" in words and words[0] == "start":
             found[:] = [("nfs4", "10.0.0.31:/srv/media")]
 
     monkeypatch.setattr(mover, "systemctl", systemctl)
@@ -1009,7 +1104,7 @@ def test_systemd_reads_the_new_units_before_anybody_is_stopped(tmp_path, monkeyp
     assert said == before
     said.clear()
     host.switch()
-    assert said == [*after, ("start", "srv-media.automount"), ("start", "srv-media.mount")]
+    assert said == [*after, ("start", "srv-media.automount", "srv-media.mount")]
     assert sorted(path.name for path in units.iterdir()) == sorted(mover.UNITS)
 
 

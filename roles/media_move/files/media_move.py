@@ -39,6 +39,7 @@ import stat
 import struct
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -73,6 +74,8 @@ FEW = 20
 PASSES = 50
 #: Files that are looked at at the same time.
 LOOKING = 16
+#: Files that are copied at the same time: over a network each of them is some ten questions, which wait for their answers.
+COPYING = 8
 #: Passes after which a look at all files that takes long is what it takes.
 LOOKS = 8
 BLOCK = 1 << 20
@@ -418,7 +421,7 @@ class Copier:
         self.touched = set()
         #: What this run has put there: anything else is kept when it has to make room.
         self.own = {}
-        self.bytes = 0
+        self.bytes, self.counting = 0, threading.Lock()
 
     def end(self):
         """Watch nothing any more."""
@@ -478,17 +481,35 @@ class Copier:
         return {path: self.here.get(path) for path in self.touched}
 
     def apply(self, here, todo, until=None):
-        """Take steps, up to a moment of the monotonic clock; return whether all were taken."""
+        """Take steps, up to a moment of the monotonic clock; return whether all were taken.
+
+        What is removed and the folders come one after the other, since each may need the one before; then the files, several at a time.
+        """
+
+        def in_time():
+            return until is None or time.monotonic() <= until
+
+        def share(number):
+            for path in contents[number::COPYING]:
+                if not in_time():
+                    return False
+                self._replace(path, here[path], f"part-{number}")
+            return True
+
+        contents = [path for what, path in todo if what in ("file", "link")]
         for what, path in todo:
-            if until is not None and time.monotonic() > until:
+            if what in ("file", "link"):
+                continue
+            if not in_time():
                 return False
             if what == "remove":
                 self._make_room(path)
-            elif what == "folder":
-                self._folder(path, here[path])
             else:
-                self._replace(path, here[path])
-        return True
+                self._folder(path, here[path])
+        if len(contents) < 2:
+            return share(0)
+        with ThreadPoolExecutor(min(COPYING, len(contents))) as pool:
+            return all(list(pool.map(share, range(COPYING))))
 
     def _make_room(self, path):
         full = os.path.join(self.target, path)
@@ -516,10 +537,10 @@ class Copier:
                 os.chmod(full, entry[3] | (about.st_mode & stat.S_ISGID))
         self.there[path] = self.own[path] = entry
 
-    def _replace(self, path, entry):
+    def _replace(self, path, entry, part_name):
         if path in self.there and not same(self.there[path], self.own.get(path)):
             self._make_room(path)
-        part = os.path.join(self.place, "part")
+        part = os.path.join(self.place, part_name)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(part)
         source = os.path.join(self.source, path)
@@ -546,7 +567,8 @@ class Copier:
             open(os.open(part, new_one, 0o600), "wb") as new,
         ):
             shutil.copyfileobj(old, new, BLOCK)
-            self.bytes += new.tell()
+            with self.counting:
+                self.bytes += new.tell()
             os.fchmod(new.fileno(), entry[3])
         # The time that was listed: a file that has changed since then differs, and is copied again.
         os.utime(part, ns=(entry[2], entry[2]))
@@ -660,7 +682,7 @@ class Meeting:
                     os.mkdir(folder, 0o700)
 
     def note(self, name, text=""):
-        """Leave a note; one that is there already is left as it is. Return what it says."""
+        """Leave a note; one that is there already is left as it is. Return what the note says that is there now."""
         draft = f"{name}.draft-{os.uname().nodename}-{os.getpid()}-{id(self)}"
         with self.user():
             with open(os.path.join(self.folder, draft), "w", encoding="utf-8") as file:
@@ -668,6 +690,7 @@ class Meeting:
             try:
                 # Of two hosts that do this at the same time, one is refused.
                 os.link(os.path.join(self.folder, draft), os.path.join(self.folder, name))
+                return text
             except FileExistsError:
                 pass
             finally:
@@ -756,16 +779,33 @@ class Host:
         if self.guard is None or self.guard.poll() is not None:
             command = f"sleep {self.patience}; exec {sys.executable} {os.path.abspath(__file__)} thaw"
             self.guard = subprocess.Popen(["/bin/sh", "-c", command], start_new_session=True)
+        # First all at once, so that none can start another meanwhile; and then whoever has become a site's since.
+        self.signal(signal.SIGSTOP)
+        processes = self.processes()
         while True:
-            moving = [process for process in self.processes() if not self.still(process)]
+            moving = [process for process in processes if not self.still(process)]
             if not moving:
-                return self.busy()
+                return self.busy(processes)
             if time.monotonic() > until:
                 return f"process {moving[0]} of a site does not stop, as one that waits for a disk"
             for process in moving:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGSTOP)
             time.sleep(LOOK)
+
+    def signal(self, number):
+        """Send a signal to all processes of the sites' users at once, as only these users themselves can."""
+        for user in self.users - {0}:
+            child = os.fork()
+            if not child:
+                try:
+                    os.setresuid(user, user, user)
+                    os.kill(-1, number)
+                except OSError:
+                    pass  # they have none; or one is not root, and nobody else
+                finally:
+                    os._exit(0)
+            os.waitpid(child, 0)
 
     def thaw(self):
         """Let the sites' processes go on."""
@@ -774,15 +814,19 @@ class Host:
                 os.killpg(self.guard.pid, signal.SIGKILL)
             self.guard.wait()
             self.guard = None
+        self.signal(signal.SIGCONT)
         for process in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGCONT)
 
-    def busy(self):
-        """Return a sentence about a file below the folder that is open for writing, empty when there is none."""
-        for name in os.listdir("/proc"):
-            if not name.isdigit() or int(name) == os.getpid():
-                continue
+    def strangers(self):
+        """Return the processes of all others, such as of somebody who puts files there by hand."""
+        known = {os.getpid(), *self.processes()}
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) not in known]
+
+    def busy(self, processes):
+        """Return a sentence about a file below the folder that one of these processes has open for writing, empty when there is none."""
+        for name in processes:
             with contextlib.suppress(OSError):
                 for number in os.listdir(f"/proc/{name}/fd"):
                     with contextlib.suppress(OSError):
@@ -827,8 +871,7 @@ class Host:
             self._load()
         if covered:
             systemctl("stop", UNITS[0])
-        systemctl("start", UNITS[1])
-        systemctl("start", UNITS[0])
+        systemctl("start", UNITS[1], UNITS[0])
         if not self.there():
             raise Fault(
                 f"{self.folder} of this host does not show the files of {self.server}. See: systemctl status {UNITS[0]}"
@@ -942,10 +985,11 @@ class Run:
             if verdict != "switch":
                 self.host.thaw()
 
-    def _arrive(self, catch_up=None):
+    def _arrive(self, catch_up=None, alone=False):
         """Use the new place, once it is decided; the sites' processes are stopped meanwhile, and go on whatever happens.
 
         :arg catch_up: what copies the files that were written here since, where the run that decided was killed.
+        :arg alone: whether no other host takes part, so that there is nobody to wait for.
         """
         start = time.monotonic()
         try:
@@ -955,12 +999,15 @@ class Run:
                     catch_up()
                 self.host.switch()
                 self._did("switched")
-            self.meeting.note(f"switched-{self.name}")
-            self._settle(start + self.bounds["settle"])
-            self._did("settled")
+            if not alone:
+                self.meeting.note(f"switched-{self.name}")
+                self._settle(start + self.bounds["settle"])
+                self._did("settled")
         finally:
             self.host.thaw()
             self.pause += time.monotonic() - start
+        self._did("gone on")
+        self.meeting.note(f"switched-{self.name}")
         self.host.stay()
 
     def _settle(self, until):
@@ -995,7 +1042,7 @@ class Run:
 
     def _end(self, lists, followers, catch_up):
         self.say("switching")
-        self._arrive(catch_up if lists is None else None)
+        self._arrive(catch_up if lists is None else None, alone=not followers)
         until = time.monotonic() + self.bounds["switch"]
         while True:
             missing = sorted({*followers, self.name} - set(self.meeting.names("switched-")))
@@ -1060,6 +1107,10 @@ class Run:
     def _round(self, copiers, followers):
         """Hold a round; return the lists, or None and why it was given up."""
         number = self.meeting.rounds() + 1
+        # While nobody waits yet.
+        reason = self.host.busy(self.host.strangers())
+        if reason:
+            return None, reason
         start = self._begin()
         until = start + self.bounds["pause"]
         verdict = None
