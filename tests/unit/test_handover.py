@@ -15,6 +15,8 @@ import types
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from clusters import ROOT
 from rendering import of, render, settings_in
 
@@ -64,6 +66,21 @@ WORDS = ("begin", "back", "forward", "finish", "nothing")
 )
 def test_a_run_goes_on_where_the_last_one_was(step, old, new, what):
     assert handover.decide(step, old, new) == what
+
+
+@pytest.mark.parametrize(
+    ("old", "sentence"),
+    [
+        ("standby", "the old server is no primary, it follows another"),
+        ("gone", "the old server has no data"),
+        ("stopped", "the old server does not run. Start it"),
+        ("crashed", "the old server does not run. Start it"),
+    ],
+)
+def test_a_server_that_has_changed_since_the_plan_was_made_hands_nothing_over(old, sentence):
+    """It was a primary when the run looked at the hosts."""
+    for new in ("standby", "unknown"):
+        assert handover.decide("", old, new) == sentence
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -626,6 +643,19 @@ def test_a_pooler_that_does_not_switch_is_asked_again_though_it_was_given_back_b
     assert report["waited_ms"] == {"box1": 900, "web2": 800}
 
 
+def test_what_clients_waited_in_an_earlier_move_between_the_same_hosts_is_not_reported_again(run, monkeypatch):
+    handover.write(handover.STATE, json.dumps({"id": "box1-db1", "step": "done", "runs": 1, "waited": {"box1": 900}}))
+    again = handover.Run(run.plan, lambda text: None)
+    again.bounds.update(retry=0)
+    assert again.waited == {"box1": 900}
+    monkeypatch.setattr(again.server, "what", lambda seconds: "primary")
+    monkeypatch.setattr(again, "look", lambda: None)
+    monkeypatch.setattr(again, "new", lambda seconds: {"what": "standby"})
+    again.asked = []
+    answering(again, [("web2", "pause")] * 3)
+    assert again.go()["waited_ms"] == {"box1": 7, "web2": 7}
+
+
 def test_there_is_no_way_back_from_a_promotion(run):
     for step in ("promoting", "promoted"):
         run.state["step"] = step
@@ -644,6 +674,88 @@ def test_a_failed_pause_leads_back_and_everybody_goes_on(run, monkeypatch):
     assert [who for who, do in run.asked if do == "resume"].count("box1") == handover.ATTEMPTS
     assert not (run.server.data / "standby.signal").exists()
     assert handover.read(handover.STATE)["step"] == ""
+
+
+@pytest.fixture
+def looking(run, monkeypatch):
+    """A run that looks at the hosts once more; C(found) says what the new server is, and C(slots) are the old one's."""
+    answering(run)
+    run.found, run.slots = {"what": "standby", "system": "1"}, []
+    monkeypatch.setattr(run, "new", lambda seconds: run.found)
+    monkeypatch.setattr(run, "caught_up", lambda most: None)
+    monkeypatch.setattr(run, "short", lambda seconds: None)
+    monkeypatch.setattr(run.server, "what", lambda seconds: "primary")
+    monkeypatch.setattr(run.server, "value", lambda statement, seconds=5: "1")
+    monkeypatch.setattr(run.server, "ask", lambda statement, seconds=5: run.slots if "slots" in statement else [])
+    return run
+
+
+def test_all_hosts_are_looked_at_once_more_before_anybody_waits(looking):
+    looking.look()
+    assert [who for who, do in looking.asked if do == "hello"].count("db1") == 1
+    assert {who for who, do in looking.asked if do == "look"} == {"box1", "web2"}
+    assert "pause" not in [do for _who, do in looking.asked]
+
+
+@pytest.mark.parametrize(
+    ("found", "slots", "sentence"),
+    [
+        (
+            {"what": "standby", "system": "2"},
+            [],
+            "host db1: its data is of another server (2, and not 1). Prepare it anew",
+        ),
+        (
+            {"what": "unknown", "reason": "connection refused"},
+            [],
+            "host db1: its PostgreSQL is no standby (connection refused). Prepare it anew",
+        ),
+        (
+            {"what": "standby", "system": "1"},
+            [{"slot_name": "reports"}, {"slot_name": "search"}],
+            "host box1: the logical replication slots reports, search can't move. Drop them, and make them anew afterwards",
+        ),
+    ],
+)
+def test_what_has_changed_since_the_copy_is_refused_before_anybody_waits(looking, found, slots, sentence):
+    """Somebody has made the new server anew, or follows the old one since: the old one serves on."""
+    looking.found, looking.slots = found, slots
+    report = looking.go()
+    assert (report["outcome"], report["reason"]) == ("refused", sentence)
+    assert "pause" not in [do for _who, do in looking.asked]
+    assert handover.read(handover.REPORT)["outcome"] == "refused"
+
+
+def test_a_server_that_has_become_a_primary_meanwhile_is_not_written_over(looking):
+    """By somebody's hand: what it has taken since is nowhere else."""
+    looking.found = {"what": "primary", "system": "1"}
+    report = looking.go()
+    assert report["outcome"] == "refused"
+    assert report["reason"].startswith("both the old and the new server are primaries")
+    assert looking.asked == []
+
+
+@pytest.mark.parametrize("way", [lambda plan: handover.ready(plan), lambda plan: logical.publish(plan, print)])
+def test_nobody_copies_from_a_server_that_follows_another_by_now(run, monkeypatch, way):
+    """It was a primary when the run looked at the hosts. Nothing is done to it."""
+    told = []
+    monkeypatch.setattr(handover.Server, "value", lambda self, statement, seconds=5: "t")
+    monkeypatch.setattr(handover.Server, "ask", lambda self, statement, seconds=5: told.append(statement) or [])
+    with pytest.raises(handover.Fault, match="PostgreSQL is no primary here, it follows another"):
+        way({**run.plan, "password": "p"})
+    assert told == []
+
+
+@pytest.mark.parametrize("path", ["handover/tasks/run.yml", "media_move/tasks/lead.yml"])
+def test_a_run_goes_on_after_a_move_that_came_to_its_end_alone(path):
+    """What the program reports decides, and its reason is shown."""
+    tasks = DataLoader().load_from_file(str(ROOT / "roles" / path), trusted_as_template=True)
+    (task,) = [task["ansible.builtin.assert"] for task in tasks if "ansible.builtin.assert" in task]
+    for outcome in ("done", "refused", "given back", "unfinished"):
+        result = {"outcome": outcome, "reason": "host db1: not now"}
+        templar = Templar(DataLoader(), {"__handover_result": result, "__media_move_result": result})
+        assert templar.evaluate_conditional(task["that"]) is (outcome == "done")
+        assert templar.template(task["fail_msg"]).endswith(f" is {outcome}: host db1: not now")
 
 
 def test_a_handover_to_another_host_waits_for_the_end_of_the_first(run, tmp_path):

@@ -1240,6 +1240,8 @@ class Run:
         self.mark(f"looked at both servers: {what[:20]}")
         if self.state["step"] == "done" and what != "nothing":
             self.state = {"id": self.plan["id"], "step": "", "runs": 1}
+            # What clients waited in an earlier one between the same hosts is none of this one.
+            self.waited = {}
         if what == "nothing":
             return read(REPORT) or self.report("done")
         if what in ("forward", "finish"):
