@@ -39,7 +39,8 @@ class ActionModule(ActionBase):
             if isinstance(record, dict):
                 records[host] = record
         faults = Faults()
-        asis.check_answers(cluster, records, silent, refusing, faults)
+        said = self._templar.template(variables[asis.GIVING_UP]) if asis.GIVING_UP in variables else []
+        asis.check_answers(cluster, records, silent, refusing, faults, [str(host) for host in said])
         if faults:
             raise AnsibleActionFail(str(InventoryError(faults.sentences, "Not every host can be asked")))
         result.update(changed=False)

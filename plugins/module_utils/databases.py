@@ -81,6 +81,24 @@ def first(paths, configuration="/etc/postgresql"):
     return sorted(paths, key=lambda path: (ours(path, configuration), int(path.split(os.sep)[-3])))[-1:]
 
 
+def running(data):
+    """Return whether a server runs on a data directory; one that was killed has left its file there."""
+    try:
+        with open(os.path.join(data, "postmaster.pid"), encoding="utf-8") as file:
+            number = int(file.readline())
+        with open(f"/proc/{number}/comm", encoding="utf-8") as file:
+            return file.read().strip() in ("postgres", "postmaster")
+    except (OSError, ValueError):
+        return False
+
+
+def disk_of(folder):
+    """Return the number of the file system where a folder is or would be."""
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return os.stat(folder).st_dev
+
+
 def free_in(folder):
     """Return the free bytes of the file system where a folder is or would be."""
     while not os.path.isdir(folder):

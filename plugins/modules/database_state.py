@@ -68,6 +68,8 @@ def main():
         "version": "",
         "bytes": 0,
         "free": databases.free_in(home),
+        "disk": databases.disk_of(home),
+        "running": False,
         "databases": 0,
         "ours": False,
         "handover": databases.handover_of(module.params["state"]),
@@ -78,11 +80,15 @@ def main():
         version = data.split(os.sep)[-2]
         program = f"/usr/lib/postgresql/{version}/bin/pg_controldata"
         environment = {"LC_ALL": "C"}
-        status, output, _error = module.run_command([program, data], environ_update=environment)
+        # Data may be there still whose package is not.
+        status, output = 1, ""
+        if os.path.exists(program):
+            status, output, _error = module.run_command([program, data], environ_update=environment)
         fenced = os.path.exists(os.path.join(data, "standby.signal"))
         what, system = databases.what_of(output, fenced) if status == 0 else ("crashed", "")
         found.update(what=what, system=system, version=version, bytes=databases.size_of(data))
         found.update(databases=databases.own_databases(data), free=databases.free_in(data))
+        found.update(disk=databases.disk_of(data), running=databases.running(data))
         found.update(ours=databases.ours(path))
         if databases.followed(data):
             # A copy that is made row by row: the data is the other server's, however it lies here.

@@ -82,6 +82,7 @@ def main():
         "files": files,
         "bytes": size,
         "free": free,
+        "disk": databases.disk_of(os.path.dirname(folder) if remote else folder),
         "inodes": inodes,
         "move": databases.handover_of(module.params["state"]),
     }

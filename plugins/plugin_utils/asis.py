@@ -243,11 +243,11 @@ def check(
         if alone and left[0] in topology["hosts"]:
             webs = dict.fromkeys(host for entry in members for host in entry.get("web", []))
             if tier == "media":
-                moves[tier] = media_move(topology, left[0], wanted[0], list(webs), media or {}, faults)
+                moves[tier] = media_move(topology, left[0], wanted[0], list(webs), media or {}, faults, silent)
             elif databases is None:
                 moves[tier] = {"from": left[0], "to": wanted[0]}
             else:
-                moves[tier] = database_move(topology, left[0], wanted[0], list(webs), databases, faults)
+                moves[tier] = database_move(topology, left[0], wanted[0], list(webs), databases, faults, silent)
             continue
         new = [host for host in wanted if host not in keepers]
         instead = f", and {listed(new)} would start without any" if new else ""
@@ -256,7 +256,31 @@ def check(
             faults.add(f"group {tier}", gone, f"Put {left[0]} into the group retired, and they move off it; or back into the group {tier}")  # fmt: skip
         else:
             faults.add(f"group {tier}", gone, f"Put {listed(left)} back into the group {tier}: this version does not move them yet")  # fmt: skip
+    check_room(moves, databases or {}, media or {}, faults)
     return moves
+
+
+def check_room(
+    moves: t.Mapping[str, t.Mapping[str, t.Any]],
+    databases: t.Mapping[str, t.Mapping[str, t.Any]],
+    media: t.Mapping[str, t.Mapping[str, t.Any]],
+    faults: Faults,
+) -> None:
+    """Note in *faults* a disk that has room for the rows and for the uploads, and not for both."""
+    rows, uploads = moves["database"], moves["media"]
+    if not rows.get("bytes") or not uploads or uploads["moved"] or rows["to"] != uploads["to"]:
+        return
+    host = rows["to"]
+    there, files = databases[host], media[host]
+    if there["system"] == databases[rows["from"]]["system"] or there.get("disk") != files.get("disk"):
+        return
+    need = needed(rows["bytes"]) + uploads["bytes"] + uploads["bytes"] // 10 + uploads["files"] * 4096
+    if files["free"] + files["bytes"] < need:
+        faults.add(
+            f"host {host}",
+            f"has {files['free'] >> 20} MB free for the databases and the uploads together, and they need {need >> 20} MB",
+            "Free some, give the host a larger disk, or move one of them to another host",
+        )
 
 
 def check_name(topology: t.Mapping[str, t.Any], host: str, found: t.Mapping[str, t.Any], faults: Faults) -> None:
@@ -341,6 +365,7 @@ def check_answers(
     silent: t.Mapping[str, str],
     refusing: t.Mapping[str, str],
     faults: Faults,
+    given_up: t.Sequence[str] = (),
 ) -> None:
     """Note in *faults* the hosts that can't be asked, and what those keep that can't be reached: nothing is changed as long as that can't be seen.
 
@@ -356,18 +381,18 @@ def check_answers(
         )
     members = [found.get("members", {}) for found in heard(records).values()]
     for host, reason in silent.items():
-        kept = [
-            what
-            for tier, what in KEEPERS.items()
-            if host in topology["tiers"][tier]["hosts"] or any(host in entry.get(tier, []) for entry in members)
-        ]
+        kept = []
+        for tier, what in KEEPERS.items():
+            # What shall have them one day has nothing yet.
+            keepers = [name for entry in members for name in entry.get(tier, [])] or topology["tiers"][tier]["hosts"]
+            kept += [what] if host in keepers and host not in given_up else []
         reason = reason.strip().rstrip(".")
         if kept:
             faults.add(
                 f"host {host}",
                 f"can't be reached, and is where {listed(kept)} are: {reason}",
                 "See that it runs, and that ansible_host leads to it: nothing is changed without it. A machine in its place needs their backup first."
-                f" {LOST.format(variable=GIVING_UP, host=host)}",
+                f" When it is lost for good, take it out of the inventory, and out of retired, too, and say {GIVING_UP}: [{host}]: the sites begin without it",
             )
         else:
             faults.add(
@@ -419,7 +444,15 @@ def check_rows(
         found = databases.get(host)
         if found is None:
             continue
-        target = moved_to(host, found["handover"], ["promoted", "done"])
+        target = moved_to(host, found["handover"], ["promoting", "promoted", "done"])
+        begun = moved_to(host, found["handover"], ["pausing", "fenced", "promoting"])
+        if begun and found["what"] != "primary" and databases.get(begun, {}).get("what") != "primary":
+            faults.add(
+                f"host {host}",
+                f"is handing the databases over to {begun}, in a run that did not come to its end, and is no primary meanwhile",
+                f"Put {begun} into the group database and run site to its end; they move back after that",
+            )
+            continue
         if holds("database", found) and (
             found["what"] == "primary" or databases.get(target, {}).get("what") != "primary"
         ):
@@ -499,19 +532,23 @@ def database_move(
     webs: t.Sequence[str],
     databases: t.Mapping[str, t.Mapping[str, t.Any]],
     faults: Faults,
+    silent: t.Sequence[str] = (),
 ) -> dict[str, t.Any]:
     """Return how the database gets from one host to another; what can't be is noted in *faults*.
 
     :arg webs: the web hosts of now.
+    :arg silent: see L(check).
     :return: C(from), C(to), C(poolers) (the web hosts whose clients wait), C(bytes), C(seconds) (a guess), C(logical), whether rows move
         without their files; empty where the data has moved already.
     """
     missing = [host for host in (old, new) if host not in databases]
+    # Their clients wait, and go on with the new server.
+    missing += [host for host in webs if host in silent and host not in missing]
     if missing:
         faults.add(
             "group database",
             f"moves from {old} to {new}, and there is no answer from {listed(missing)}",
-            "Run it without --limit, and see that both hosts answer",
+            "Run it without --limit, and see that all of them answer",
         )
         return {}
     here, there = databases[old], databases[new]
@@ -520,20 +557,27 @@ def database_move(
     if step == "done" and here["what"] == "none":
         return {}
     before = len(faults)
-    if here["what"] == there["what"] == "primary" and here["system"] == there["system"]:
+    other = "" if ours else moved_to(old, here["handover"], ["pausing", "fenced", "promoting", "promoted"])
+    if other and here["what"] != "primary":
+        faults.add(
+            f"host {old}",
+            f"is handing the databases over to {other}, in a run that did not come to its end, and is no primary meanwhile",
+            f"Put {other} into the group database and run site to its end; they move to {new} after that",
+        )
+    elif here["what"] == there["what"] == "primary" and here["system"] == there["system"]:
         faults.add(
             "group database",
             f"the servers of {old} and {new} are primaries of the same data, and each may hold rows that the other lacks",
             "Stop the one that no site uses, compare the two, and move its data directory away",
         )
-    elif step in ("", "done") and here["what"] != "primary":
+    elif step in ("", "done") and (here["what"] != "primary" or not here.get("running", True)):
         state = {"none": "has no data", "standby": "follows another server"}.get(here["what"], "does not run")
         faults.add(
             f"host {old}",
             f"its PostgreSQL shall hand the databases over to {new}, and {state}",
             "Start it there, or put the host that has the rows into the group database",
         )
-    if not step and there["databases"] and there["system"] != here["system"]:
+    if step in ("", "done") and there["databases"] and there["system"] != here["system"]:
         faults.add(
             f"host {new}",
             f"its PostgreSQL has {there['databases']} databases of its own, in whose place those of {old} would come",
@@ -582,6 +626,7 @@ def media_move(
     webs: t.Sequence[str],
     media: t.Mapping[str, t.Mapping[str, t.Any]],
     faults: Faults,
+    silent: t.Sequence[str] = (),
 ) -> dict[str, t.Any]:
     """Return how the uploads and static files get from one host to another; what can't be is noted in *faults*.
 
@@ -592,7 +637,8 @@ def media_move(
     """
     back = new in webs
     others = [host for host in webs if host in topology["hosts"] and host not in (old, new)]
-    if back and (others or topology["tiers"]["load_balancer"]["hosts"]):
+    # A web host that has the files itself writes them where the new one does not see it.
+    if back and (others or old in webs or topology["tiers"]["load_balancer"]["hosts"]):
         faults.add(
             "group media",
             f"would move from {old} to the web host {new}, which this version does for one web host without a balancer alone",
@@ -600,11 +646,14 @@ def media_move(
         )
         return {}
     missing = [host for host in (old, new) if host not in media]
+    # Who uses the files takes part, and who asks for them is led to the new place.
+    asking = [*others, *topology["tiers"]["load_balancer"]["hosts"]]
+    missing += [host for host in dict.fromkeys(asking) if host in silent and host not in missing]
     if missing:
         faults.add(
             "group media",
             f"moves from {old} to {new}, and there is no answer from {listed(missing)}",
-            "Run it without --limit, and see that both hosts answer",
+            "Run it without --limit, and see that all of them answer",
         )
         return {}
     here, there = media[old], media[new]

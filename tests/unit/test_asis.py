@@ -1,6 +1,7 @@
 """What hosts remember of their cluster, and what is refused because of it."""
 
 import json
+import os
 
 import pytest
 import yaml
@@ -25,6 +26,7 @@ from clusters import (
 
 from ansible_collections.ntier.django.plugins.action.plan import check_one_at_a_time
 from ansible_collections.ntier.django.plugins.module_utils import databases, media
+from ansible_collections.ntier.django.plugins.modules import database_state, media_state
 from ansible_collections.ntier.django.plugins.plugin_utils import asis, plan, wiring
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults
 
@@ -180,6 +182,18 @@ def test_a_host_that_vanished_from_the_inventory_is_known_by_the_others():
         "group database: is without db1 now, where the sites' rows of this cluster are, and box1 would start without any."
         " Put db1 into the group retired, and they move off it; or back into the group database."
     )
+
+
+def test_a_media_host_that_vanished_from_the_inventory_is_known_by_the_others():
+    """The web host sees nothing in the place of its files, and would serve nothing."""
+    faults = Faults()
+    cluster = build(FIGURE_2)
+    found = {"box1": files(there=True, client=True, mounted="nfs4 media1:/srv/media"), "db1": files()}
+    asis.check(cluster, ID, records_of(build(FIGURE_3), hosts=["box1", "db1"]), faults, {"db1": PRIMARY}, found)
+    assert faults.sentences == [
+        "group media: is without media1 now, where the sites' uploads of this cluster are, and box1 would start without any."
+        " Put media1 into the group retired, and they move off it; or back into the group media."
+    ]
 
 
 def test_everything_that_would_be_left_behind_is_listed():
@@ -634,13 +648,13 @@ def test_an_older_handover_of_the_host_says_nothing():
             PRIMARY,
             None,
             "group database: moves from box1 to db1, and there is no answer from db1."
-            " Run it without --limit, and see that both hosts answer.",
+            " Run it without --limit, and see that all of them answer.",
         ),
         (
             None,
             None,
             "group database: moves from box1 to db1, and there is no answer from box1 and db1."
-            " Run it without --limit, and see that both hosts answer.",
+            " Run it without --limit, and see that all of them answer.",
         ),
     ],
 )
@@ -648,8 +662,124 @@ def test_what_is_in_the_way_of_a_move_is_refused_beforehand(here, there, sentenc
     assert move_of({"box1": here, "db1": there}) == ({}, [sentence])
 
 
+@pytest.mark.parametrize(
+    ("what", "state"),
+    [
+        ("none", "has no data"),
+        ("standby", "follows another server"),
+        ("stopped", "does not run"),
+        ("crashed", "does not run"),
+    ],
+)
+def test_a_source_that_is_no_primary_is_named_with_what_it_is(what, state):
+    """Nobody copies from a server that does not run, or from one that follows another."""
+    assert move_of({"box1": {**PRIMARY, "what": what}, "db1": kept()}) == (
+        {},
+        [
+            f"host box1: its PostgreSQL shall hand the databases over to db1, and {state}."
+            " Start it there, or put the host that has the rows into the group database."
+        ],
+    )
+
+
 def test_a_copy_that_is_there_already_needs_no_room():
     assert move_of({"box1": PRIMARY, "db1": kept("standby", "1", free=0, databases=1)})[1] == []
+
+
+def limited(silent, after=None):
+    """Return what is said against a move of rows and uploads in a balanced cluster when hosts are left out by --limit."""
+    before = build(WALK["20-4"])
+    cluster = build(inventory({**WALK["20-4"], "database": ["db9"], "media": ["media9"]}, retired=["db1", "media1"]))
+    heard = [host for host in cluster["hosts"] if host not in silent]
+    rows = {host: PRIMARY if host == "db1" else kept() for host in heard}
+    uploads = {host: FULL if host == "media1" else files() for host in heard}
+    faults = Faults()
+    records = records_of(before, hosts=[host for host in before["hosts"] if host in heard])
+    asis.check(cluster, ID, records, faults, rows, uploads, silent=silent)
+    return faults.sentences
+
+
+@pytest.mark.parametrize(
+    ("host", "tiers"),
+    [
+        ("db1", ["database"]),
+        ("db9", ["database"]),
+        ("media1", ["media"]),
+        ("media9", ["media"]),
+        ("web2", ["database", "media"]),
+        ("box1", ["database", "media"]),
+        ("lb1", ["media"]),
+    ],
+)
+def test_nobody_who_takes_part_in_a_move_is_left_out(host, tiers):
+    """Who keeps something, who waits, who uses the files and who asks for them."""
+    assert limited([]) == []
+    assert limited([host]) == [
+        f"group {tier}: moves from {old} to {new}, and there is no answer from {host}. Run it without --limit, and see that all of them answer."
+        for tier, old, new in (("database", "db1", "db9"), ("media", "media1", "media9"))
+        if tier in tiers
+    ]
+
+
+def test_a_host_that_has_become_another_s_since_the_last_move_is_not_written_over():
+    here = {**PRIMARY, "handover": {"id": "box1-db1", "step": "done"}}
+    (fault,) = move_of({"box1": here, "db1": kept("primary", "77", databases=4)})[1]
+    assert fault.startswith(
+        "host db1: its PostgreSQL has 4 databases of its own, in whose place those of box1 would come"
+    )
+
+
+def test_a_server_that_was_killed_hands_nothing_over():
+    """Its data says that it is in production, as after a power failure."""
+    (fault,) = move_of({"box1": {**PRIMARY, "running": False}, "db1": kept()})[1]
+    assert fault.startswith(
+        "host box1: its PostgreSQL shall hand the databases over to db1, and does not run. Start it there"
+    )
+
+
+@pytest.mark.parametrize("step", ["pausing", "fenced", "promoting", "promoted"])
+def test_a_handover_that_is_under_way_goes_to_its_end_before_another_begins(step):
+    here = {**PRIMARY, "what": "stopped", "handover": {"id": "box1-db1", "step": step}}
+    (fault,) = move_of({"box1": here, "db2": kept()}, after={**FIGURE_2, "database": ["db2"]})[1]
+    assert fault == (
+        "host box1: is handing the databases over to db1, in a run that did not come to its end, and is no primary meanwhile."
+        " Put db1 into the group database and run site to its end; they move to db2 after that."
+    )
+
+
+@pytest.mark.parametrize("step", ["pausing", "fenced", "promoting"])
+def test_a_server_in_the_middle_of_a_handover_is_not_built_upon(step):
+    """The inventory was set back."""
+    here = {**PRIMARY, "what": "stopped", "handover": {"id": "box1-db1", "step": step}}
+    for others in ({}, {"db1": kept("standby", "1", databases=1)}):
+        (fault,) = missing(ONE_BOX, {"box1": here, **others}, hosts={"retired": ["db1"]} if others else {})
+        assert fault.startswith(
+            "host box1: is handing the databases over to db1, in a run that did not come to its end"
+        )
+    assert missing(ONE_BOX, {"box1": {**here, "what": "primary"}}) == []
+
+
+def test_a_server_that_was_being_promoted_has_the_rows():
+    here = {**PRIMARY, "what": "stopped", "handover": {"id": "box1-db1", "step": "promoting"}}
+    (fault,) = missing(ONE_BOX, {"box1": here, "db1": PRIMARY}, hosts={"retired": ["db1"]})
+    assert fault.startswith("host box1: has handed the databases over to db1")
+
+
+def test_one_disk_has_to_have_room_for_both():
+    def faults_with(free, disk=1):
+        rows = {"db1": PRIMARY, "media1": kept(), "box1": kept(free=free, disk=disk)}
+        uploads = {"db1": files(), "media1": FULL, "box1": {**AWAY, "free": free, "disk": 1}}
+        faults = Faults()
+        cluster = build(inventory(ONE_BOX, retired=["db1", "media1"]))
+        asis.check(cluster, ID, records_of(build(FIGURE_3)), faults, rows, uploads)
+        return faults.sentences
+
+    assert faults_with(3 * GB) == [
+        "host box1: has 2861 MB free for the databases and the uploads together, and they need 4715 MB."
+        " Free some, give the host a larger disk, or move one of them to another host."
+    ]
+    assert faults_with(3 * GB, disk=2) == []
+    assert faults_with(5 * GB) == []
 
 
 def test_while_the_database_moves_its_users_and_the_agents_are_let_in():
@@ -787,7 +917,7 @@ def test_an_older_move_of_media_says_nothing():
             None,
             EMPTY,
             "group media: moves from box1 to media1, and there is no answer from box1."
-            " Run it without --limit, and see that both hosts answer.",
+            " Run it without --limit, and see that all of them answer.",
         ),
         (
             files(),
@@ -830,6 +960,19 @@ def test_what_is_in_the_way_of_media_is_refused_beforehand(here, there, sentence
     assert media_move_of({"box1": here, "media1": there}) == ({}, [sentence])
 
 
+def test_what_has_been_copied_of_the_uploads_already_has_its_room():
+    """A run that was cut off does not ask for it twice."""
+    here = {**FULL, "move": {"id": "box1-media1", "step": "copying"}}
+    there = files(there=True, files=1900, bytes=2 * GB, free=GB // 2, inodes=200)
+    move, faults = media_move_of({"box1": here, "media1": there})
+    assert (move["to"], faults) == ("media1", [])
+    _move, faults = media_move_of({"box1": here, "media1": {**there, "bytes": GB, "files": 1000}})
+    assert [fault.split(". ")[0] for fault in faults] == [
+        "host media1: has 476 MB free for the uploads, and they need 2105 MB",
+        "host media1: has room for 200 files, and box1 has 2000",
+    ]
+
+
 BACK = (FIGURE_3, {**FIGURE_2, "memcached": ["media1"]})
 AWAY = files(there=True, mounted="nfs4 10.0.0.31:/srv/media")
 
@@ -862,6 +1005,18 @@ def test_media_move_back_to_a_web_host_that_is_alone_and_in_front_of_which_is_no
     assert (
         f"to the web host {after['media'][0]}, which this version does for one web host without a balancer alone"
         in faults[-1]
+    )
+
+
+def test_uploads_of_a_web_host_that_leaves_do_not_go_to_another_one():
+    """Its sites write them on its own disk until it has left."""
+    cluster = build(inventory(FIGURE_2, retired=["lb1", "web2"]))
+    old = build({**WALK["20-4"], "media": ["web2"]})
+    faults = Faults()
+    uploads = {"web2": FULL, "box1": AWAY}
+    assert asis.check(cluster, ID, records_of(old), faults, {"db1": PRIMARY}, uploads)["media"] == {}
+    assert faults.sentences[0].startswith(
+        "group media: would move from web2 to the web host box1, which this version does for one web"
     )
 
 
@@ -995,6 +1150,102 @@ def test_what_one_sees_in_a_folder_is_what_was_mounted_last():
     assert media.mounted_on(text, "/srv") == ""
 
 
+# --- several figures at once --------------------------------------------------------------------------------------
+
+#: A walk through the figures: the box stays, other hosts come and go.
+WALK = {
+    "20-1": ONE_BOX,
+    "20-2": FIGURE_2,
+    "20-3": FIGURE_3,
+    "20-4": {**FIGURE_4, "web": ["box1", "web2"], "memcached": ["box1"]},
+}
+
+
+def jump(before, after, said=()):
+    """Return how the plan of a run from some groups to others begins, and what is said against it.
+
+    Hosts that are in no group any more are in C(retired).
+    """
+    old, faults = build(before), Faults()
+    names = dict.fromkeys(name for hosts in [*before.values(), *after.values()] for name in hosts)
+    gone = [name for name in old["hosts"] if name not in build(after)["hosts"]]
+    cluster = build(inventory(after, retired=gone))
+    records, rows, uploads = records_of(old), dict.fromkeys(names, kept()), dict.fromkeys(names, files())
+    rows |= dict.fromkeys(old["tiers"]["database"]["hosts"], PRIMARY)
+    uploads |= {host: {**FULL, "sites": ["blog"]} for host in old["tiers"]["media"]["hosts"]}
+    uploads |= {host: {**AWAY, "client": True} for host in old["uploads"]["clients"]}
+    moves = asis.check(cluster, ID, records, faults, rows, uploads)
+    ways = asis.doors(cluster, records, said, faults)
+    check_one_at_a_time(moves, ways, faults)
+    lines = plan.render(cluster, {}, moves["database"], moves["media"], doors=ways)
+    return lines[2 : lines.index("Tiers")], faults.sentences
+
+
+ROWS_OUT = "  database  box1 → db1  2.0 GB  some 100 s  sites wait less than 1 s"
+ROWS_BACK = ROWS_OUT.replace("box1 → db1", "db1 → box1")
+FILES_OUT = "  media  box1 → media1  2.0 GB in 2000 files  some 110 s  sites wait less than 2 s"
+FILES_BACK = FILES_OUT.replace("box1 → media1", "media1 → box1")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "moves"),
+    [
+        ("20-1", "20-2", [ROWS_OUT]),
+        ("20-1", "20-3", [ROWS_OUT, FILES_OUT]),
+        ("20-2", "20-3", [FILES_OUT]),
+        ("20-2", "20-1", [ROWS_BACK]),
+        ("20-3", "20-1", [ROWS_BACK, FILES_BACK]),
+        ("20-3", "20-2", [FILES_BACK]),
+    ],
+)
+def test_figures_without_a_balancer_are_reached_in_one_run(before, after, moves):
+    """The plan says of each move how much it is, how long it takes and how long the sites wait."""
+    lines, faults = jump(WALK[before], WALK[after])
+    assert faults == []
+    assert [" ".join(line.split()) for line in lines] == ["Moves", *(" ".join(row.split()) for row in moves), ""]
+
+
+@pytest.mark.parametrize("before", ["20-1", "20-2"])
+def test_a_balancer_and_a_media_host_do_not_come_at_once(before):
+    """What the sentence asks for is done, and so is the rest after it."""
+    assert jump(WALK[before], WALK["20-4"])[1] == [
+        "group media: moves from box1 to media1 while visitors come to box1."
+        " Do one after the other: leave the uploads where they are until DNS leads to lb1."
+    ]
+    first = {**WALK["20-4"], "media": ["box1"]}
+    lines, faults = jump(WALK[before], first)
+    assert faults == []
+    assert "  come to box1, which passes them on to lb1." in lines
+    lines, faults = jump(first, WALK["20-4"], ["lb1"])
+    assert (lines, faults) == (["Moves", FILES_OUT, ""], [])
+
+
+@pytest.mark.parametrize("said", [[], ["box1"]])
+@pytest.mark.parametrize("after", ["20-1", "20-2"])
+def test_uploads_of_several_web_hosts_do_not_come_back_onto_one_of_them(after, said):
+    """The balancer and the other web hosts go in a run of their own; after it the rest is done in one."""
+    assert jump(WALK["20-4"], WALK[after], said)[1] == [
+        "group media: would move from media1 to the web host box1, which this version does for one web host without a balancer alone."
+        " Put media1 back into the group media, or take the balancer and the other web hosts out first, with a run of their own."
+    ]
+    assert jump(WALK["20-4"], WALK["20-3"], said)[1] == []
+    assert jump(WALK["20-3"], WALK[after], said)[1] == []
+
+
+def test_uploads_do_not_come_back_as_long_as_visitors_come_to_the_balancer():
+    """Its web hosts have gone, and it stays in service."""
+    old = build(inventory(FIGURE_3, retired=["lb1"]))
+    records = {host: asis.record(old, ID, host, staying()) for host in old["hosts"]}
+    cluster = build(inventory(FIGURE_2, retired=["lb1", "media1"]))
+    for said, count in (([], 1), (["box1"], 0)):
+        faults = Faults()
+        uploads = {"media1": FULL, "box1": {**AWAY, "client": True}}
+        moves = asis.check(cluster, ID, records, faults, {"box1": kept(), "db1": PRIMARY}, uploads)
+        assert (moves["media"]["to"], faults.sentences) == ("box1", [])
+        check_one_at_a_time(moves, asis.doors(cluster, records, said, faults), faults)
+        assert len(faults) == count
+
+
 # --- what lies on a host ------------------------------------------------------------------------------------------
 
 
@@ -1024,6 +1275,93 @@ def test_data_is_measured(tmp_path):
     assert databases.own_databases(str(tmp_path)) == 1
     assert databases.own_databases(str(tmp_path / "none")) == 0
     assert databases.free_in(str(tmp_path / "not" / "yet")) > 0
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Return a function that runs a module on this host, and returns what it finds; C(control) is what pg_controldata says."""
+
+    def run(module, control=(0, "", ""), **parameters):
+        class Exit(Exception):
+            pass
+
+        class Module:
+            def __init__(self, argument_spec, supports_check_mode):
+                defaults = {name: spec["default"] for name, spec in argument_spec.items()}
+                self.params = {**defaults, "state": str(tmp_path / "state.json"), **parameters}
+
+            def run_command(self, words, **_more):
+                return control
+
+            def exit_json(self, changed, found):
+                raise Exit(changed, found)
+
+        monkeypatch.setattr(module, "AnsibleModule", Module)
+        with pytest.raises(Exit) as end:
+            module.main()
+        changed, found = end.value.args
+        assert changed is False
+        return found
+
+    return run
+
+
+def test_a_server_is_found_with_its_size_and_the_room_there_is(tmp_path, module, monkeypatch):
+    nothing = module(database_state, home=str(tmp_path / "postgresql"))
+    assert nothing["free"] > 0
+    assert {name: nothing[name] for name in kept()} == {**kept(), "free": nothing["free"]}
+    data = tmp_path / "postgresql/15/main"
+    for name in ("1", "4", "5", "16384"):
+        (data / "base" / name).mkdir(parents=True)
+    (data / "PG_VERSION").write_text("15\n")
+    (data / "base/16384/1").write_bytes(bytes(997))
+    (tmp_path / "state.json").write_text('{"id": "box1-db1", "step": "fenced"}')
+    text = "Database system identifier:  744\nDatabase cluster state:  in production\n"
+    there = {"program": False}
+    exists = os.path.exists
+    monkeypatch.setattr(
+        os.path, "exists", lambda path: there["program"] if str(path).endswith("pg_controldata") else exists(path)
+    )
+    # Of a server whose package has been removed nothing can be said.
+    assert module(database_state, (0, text, ""), home=str(tmp_path / "postgresql"))["what"] == "crashed"
+    there["program"] = True
+    found = module(database_state, (0, text, ""), home=str(tmp_path / "postgresql"))
+    assert {name: found[name] for name in ("what", "system", "version", "bytes", "databases", "ours", "handover")} == {
+        "what": "primary",
+        "system": "744",
+        "version": "15",
+        "bytes": 1000,
+        "databases": 1,
+        "ours": False,
+        "handover": {"id": "box1-db1", "step": "fenced"},
+    }
+    assert found["running"] is False
+    # The fence, and data of which nothing can be said.
+    (data / "standby.signal").touch()
+    assert module(database_state, (0, text, ""), home=str(tmp_path / "postgresql"))["what"] == "standby"
+    found = module(database_state, (1, "", "could not read"), home=str(tmp_path / "postgresql"))
+    assert (found["what"], found["system"], found["databases"]) == ("crashed", "", 1)
+
+
+def test_uploads_are_found_with_their_size_and_the_room_there_is(tmp_path, module):
+    nothing = module(media_state, folder=str(tmp_path / "media"))
+    assert nothing["free"] > 0 and nothing["inodes"] > 0
+    room = {name: nothing[name] for name in ("free", "inodes")}
+    assert {name: nothing[name] for name in files()} == files(**room)
+    (tmp_path / "media/blog").mkdir(parents=True)
+    (tmp_path / "media/blog/a.png").write_bytes(bytes(500))
+    (tmp_path / "media/ntier-health").touch()
+    found = module(media_state, folder=str(tmp_path / "media"))
+    assert {name: found[name] for name in ("there", "page", "sites", "files", "bytes")} == {
+        "there": True,
+        "page": True,
+        "sites": ["blog"],
+        "files": 1,
+        "bytes": 500,
+    }
+    # Counting takes a while, and is not always asked for.
+    again = module(media_state, folder=str(tmp_path / "media"), measure=False)
+    assert (again["page"], again["sites"], again["files"], again["bytes"]) == (True, ["blog"], 0, 0)
 
 
 def test_what_a_handover_wrote_down_is_read(tmp_path):
@@ -1339,8 +1677,19 @@ def test_a_host_that_keeps_something_and_is_away_is_named_with_it(groups, silent
     assert faults.sentences == [
         f"host {silent}: can't be reached, and is where {kept} are: Connection timed out. See that it runs, and that ansible_host leads to it: nothing is"
         " changed without it. A machine in its place needs their backup first."
-        f" When it is lost for good, say ntier_given_up: [{silent}], and the sites begin without it."
+        f" When it is lost for good, take it out of the inventory, and out of retired, too, and say ntier_given_up: [{silent}]: the sites begin without it."
     ]
+    # Who has said so is told what is left to do.
+    faults = Faults()
+    asis.check_answers(cluster, known, {silent: "Connection timed out. "}, {}, faults, [silent])
+    assert "A host that is gone for good is taken out of the inventory" in faults.sentences[0]
+
+
+def test_a_host_that_shall_have_the_rows_and_can_t_be_reached_has_none_yet():
+    """The host is new, and ansible_host leads nowhere."""
+    faults = Faults()
+    asis.check_answers(build(FIGURE_2), records_of(build(ONE_BOX)), {"db1": "no answer"}, {}, faults)
+    assert faults.sentences[0].startswith("host db1: can't be reached: no answer. See that it runs")
 
 
 def test_what_a_host_that_leaves_keeps_others_remember():

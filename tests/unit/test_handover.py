@@ -735,6 +735,27 @@ def test_a_server_that_has_become_a_primary_meanwhile_is_not_written_over(lookin
     assert looking.asked == []
 
 
+@pytest.mark.parametrize(
+    "state", ["{", '{"id": "box1-db9", "step": "fenced"}', '{"id": "box1-db1", "step": "done", "runs": 1}']
+)
+def test_what_an_earlier_run_has_reported_is_not_taken_for_what_this_one_does(run, tmp_path, monkeypatch, state):
+    """Nothing has been written down that can be read, another handover has not ended, the server ends its connections."""
+    monkeypatch.setattr(handover, "PLAN", str(tmp_path / "plan.json"))
+    (tmp_path / "plan.json").write_text(json.dumps(run.plan))
+    (tmp_path / "report.json").write_text('{"outcome": "done"}')
+    (tmp_path / "state.json").write_text(state)
+    monkeypatch.setattr(handover.Server, "what", lambda self, seconds: "primary")
+    monkeypatch.setattr(handover.Run, "new", lambda self, seconds: {"what": "standby", "system": "1"})
+    monkeypatch.setattr(handover.Run, "all", lambda self, *words, **more: {})
+
+    def ended(self, statement, seconds=5):
+        raise ConnectionError("the database system is shutting down")
+
+    monkeypatch.setattr(handover.Server, "value", ended)
+    assert handover.main(["run"]) == 1
+    assert handover.read(handover.REPORT)["outcome"] == "refused"
+
+
 @pytest.mark.parametrize("way", [lambda plan: handover.ready(plan), lambda plan: logical.publish(plan, print)])
 def test_nobody_copies_from_a_server_that_follows_another_by_now(run, monkeypatch, way):
     """It was a primary when the run looked at the hosts. Nothing is done to it."""
@@ -758,12 +779,45 @@ def test_a_run_goes_on_after_a_move_that_came_to_its_end_alone(path):
         assert templar.template(task["fail_msg"]).endswith(f" is {outcome}: host db1: not now")
 
 
-def test_a_handover_to_another_host_waits_for_the_end_of_the_first(run, tmp_path):
+def test_a_handover_to_another_host_waits_for_the_end_of_the_first(run, monkeypatch):
+    monkeypatch.setattr(handover.Server, "what", lambda self, seconds: "stopped")
     run.record("fenced")
     with pytest.raises(handover.Fault, match=r"handover box1-db1 has not ended: its step is fenced"):
         handover.Run({**run.plan, "id": "box1-db2"}, print)
     run.record("done")
     handover.Run({**run.plan, "id": "box1-db2"}, print)
+
+
+@pytest.mark.parametrize("step", ["pausing", "fenced"])
+def test_a_handover_of_which_nothing_has_come_is_in_nobody_s_way(run, monkeypatch, step):
+    """It was cut off, and the old server goes on: rows may move to another host."""
+    monkeypatch.setattr(handover.Server, "what", lambda self, seconds: "primary")
+    (run.server.data / "standby.signal").touch()
+    run.record(step)
+    assert handover.Run({**run.plan, "id": "box1-db2"}, print).state == {"id": "box1-db2", "step": "", "runs": 1}
+    assert (run.server.data / "standby.signal").exists() is (step == "pausing")
+
+
+def test_two_runs_do_not_prepare_a_server_at_the_same_time(tmp_path, monkeypatch, capsys):
+    """The second one waits for the first, and finds what that has made."""
+    monkeypatch.setattr(handover, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(json, "load", lambda _file: {})
+    under_way, most = [], []
+
+    def command(_config):
+        under_way.append(1)
+        time.sleep(0.05)
+        most.append(len(under_way))
+        under_way.pop()
+        return {"changed": False}
+
+    monkeypatch.setattr(handover, "command_of", lambda _word, _say: command)
+    threads = [threading.Thread(target=handover.main, args=(["follow"],)) for _number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert most == [1, 1, 1]
 
 
 def test_a_standby_has_no_less_than_its_primary_and_is_promoted_at_once():

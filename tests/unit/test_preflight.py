@@ -8,12 +8,13 @@ import sys
 
 import pytest
 import yaml
-from clusters import FIGURE_2, ONE_BOX, ROOT, a_site
+from clusters import FIGURE_2, FIGURE_3, ONE_BOX, ROOT, a_site, build
+from test_asis import FULL, PRIMARY, WALK, files, kept
 from test_certificates import certificate, key
 
 from ansible_collections.ntier.django.plugins.action.plan import SUPPORTED, _release, check_system
 from ansible_collections.ntier.django.plugins.action.preflight import check_core, check_folders, origin_of
-from ansible_collections.ntier.django.plugins.plugin_utils import secrets
+from ansible_collections.ntier.django.plugins.plugin_utils import asis, secrets
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults
 
 PREFLIGHT = [{"import_playbook": "ntier.django.preflight"}]
@@ -43,6 +44,49 @@ def reported(local=None, missing=None, version="20.04", distribution="Ubuntu", b
             ],
         }
     ]
+
+
+def looked(**arguments):
+    """Return a play of the same step where each host has what was found there, and C(release) and C(record), among its variables.
+
+    :arg arguments: those of the step.
+    """
+    release = "{{ release }}"
+    facts = {"distribution": "Debian", "distribution_version": release, "distribution_major_version": release}
+    facts |= {"ansible_local": {"ntier": "{{ record | default('') }}"}}
+    return [
+        {
+            "hosts": "all",
+            "gather_facts": False,
+            "vars_files": [str(ROOT / "playbooks/group_vars/all.yml")],
+            "tasks": [
+                {"ansible.builtin.set_fact": {**facts, "cacheable": True}},
+                {"ntier.django.plan": {"media": True, **arguments}, "run_once": True},
+            ],
+        }
+    ]
+
+
+def asked_in_vain():
+    """Return a play of the step that reads which hosts did not answer, or not as they shall."""
+    (play,) = looked()
+    return [{**play, "tasks": [play["tasks"][0], {"ntier.django.answers": {"asked": "asked"}, "run_once": True}]}]
+
+
+def grown(after, **found):
+    """Return an inventory into which a box that has all has grown; C(found), host → its variables beside what the modules find there.
+
+    The box remembers itself, runs Debian 12 and has two gigabytes of rows and of uploads. On the others nothing is yet.
+    """
+    result = tiers(after, ntier_memory_mb=2048, ntier_cores=2)
+    for host, variables in result["all"]["hosts"].items():
+        full = host == "box1"
+        variables |= {"release": "12", "__ntier_routes": {"missing": {}}}
+        variables["__ntier_database"] = {"found": PRIMARY if full else kept()}
+        variables["__ntier_media"] = {"found": {**FULL, "sites": ["blog"]} if full else files()}
+        variables |= {"record": asis.record(build(ONE_BOX), OWN["id"], host)} if full else {}
+        variables |= found.get(host, {})
+    return result
 
 
 def record_of(cluster, **members):
@@ -143,6 +187,13 @@ ntier_memory_shares: {databse: 50}
 """
 
 
+#: Of a cluster whose hosts remember it.
+OF_THE_CLUSTER = {
+    "inventory/group_vars/all.yml": {"ntier_sites": [good_site()]},
+    "inventory/group_vars/ntier_secrets.yml": SECRETS,
+}
+
+
 def all_runs():
     """Return name → run. Each combines what can be wrong at the same time, since each takes a second."""
     misspelt = tiers({"web": ["box1", "box2"], "webs": ["box3"], "media": ["box1"], "berlin": ["box4"]})
@@ -222,6 +273,41 @@ def all_runs():
                 "inventory/group_vars/ntier_secrets.yml": SECRETS,
             },
             ("--limit", "box1"),
+        ),
+        # Of a host with another release of the system, whose PostgreSQL is one of the user's choice.
+        "moving": Run(
+            looked(),
+            grown(
+                FIGURE_3,
+                box1={"__ntier_database": {"found": {**PRIMARY, "version": "16"}}, "handover_logical": "yes"},
+                db1={"database_version": "17", "handover_logical": "yes"},
+            ),
+            OF_THE_CLUSTER,
+        ),
+        "jumped": Run(looked(moves=False), grown(WALK["20-4"], db1={"release": "13"}), OF_THE_CLUSTER),
+        "left out": Run(
+            looked(),
+            grown(FIGURE_3, box1={"record": "", "__ntier_database": {}, "__ntier_media": {}}),
+            OF_THE_CLUSTER,
+            ("--limit", "db1,media1"),
+        ),
+        "given up": Run(
+            looked(),
+            grown(FIGURE_2, box1={"record": asis.record(build(FIGURE_2), OWN["id"], "box1")}),
+            OF_THE_CLUSTER,
+            ("-e", '{"ntier_given_up": ["db1"]}'),
+        ),
+        "away": Run(
+            asked_in_vain(),
+            grown(
+                WALK["20-4"],
+                box1={"record": asis.record(build(WALK["20-4"]), OWN["id"], "box1")},
+                db1={"asked": {"unreachable": True, "msg": "Connection timed out"}},
+                media1={"asked": {"failed": True, "msg": "Missing sudo password"}},
+                web2={"asked": {"unreachable": True, "msg": "No route to host"}},
+                lb1={"asked": {"ansible_facts": {}}},
+            ),
+            OF_THE_CLUSTER,
         ),
         "release": Run(
             [{"import_playbook": "ntier.django.preflight", "vars": {"ntier_releases": True}}],
@@ -349,6 +435,20 @@ FAULTS = {
         "host box1: has not been built yet, so no release can go live there. Run ntier.django.site first.",
         "host web2: has not been built yet, so no release can go live there. Run ntier.django.site first.",
     ],
+    "jumped": [
+        "host db1: has PostgreSQL 17, and box1 has 15, whose data it can't read. Use a host with PostgreSQL 15, or set handover_logical: true,",
+        "group media: moves from box1 to media1 while visitors come to box1. Do one after the other: leave the uploads where they are until DNS",
+        "group media: the uploads are still on box1, and have to move to media1 first. Run ntier.django.site, which moves them.",
+    ],
+    "left out": [
+        "host db1: has none of the sites' rows yet, and whether box1 has them was not asked. Run it without --limit.",
+        "host media1: has none of the sites' uploads yet, and whether box1 has them was not asked. Run it without --limit.",
+    ],
+    "away": [
+        "host db1: can't be reached, and is where the sites' rows are: Connection timed out. See that it runs, and that ansible_host leads to it",
+        "host media1: can't be asked: Missing sudo password. See that ansible_user becomes root there without a question",
+        "host web2: can't be reached: No route to host. See that it runs, and that ansible_host leads to it. A host that is gone for good",
+    ],
     "moved": [
         *(
             f"host {name}: has no way to db1 (database) at 192.0.2.2: Network is unreachable. Connect their networks, or set ntier_address of"
@@ -430,6 +530,33 @@ def test_a_run_over_a_balanced_cluster_keeps_its_secrets_and_shows_its_plan(runs
 def test_hosts_that_remember_this_cluster_pass(runs):
     assert runs["known again"].code == 0, runs["known again"].text
     assert "Figure 20-1: one box" in runs["known again"].text
+
+
+def test_the_plan_of_a_run_says_what_moves_how_much_and_how_long_the_sites_wait(runs):
+    run = runs["moving"]
+    assert run.code == 0, run.text
+    lines = [" ".join(line.split()) for line in run.text.splitlines()]
+    first = lines.index("Moves")
+    assert lines[first + 1 : first + 3] == [
+        "database box1 → db1 2.0 GB some 260 s sites wait some 2 s for a restart, then less than 1 s",
+        "media box1 → media1 2.0 GB in 2000 files some 110 s sites wait less than 2 s",
+    ]
+    assert first < lines.index("Tiers")
+
+
+def test_sites_begin_without_what_is_given_up(runs):
+    assert runs["given up"].code == 0, runs["given up"].text
+
+
+def test_hosts_that_do_not_answer_are_named_before_anything_else_is_asked():
+    """Ansible itself would end the play there, or go on without them."""
+    play = yaml.safe_load((ROOT / "playbooks/preflight.yml").read_text())[1]
+    (place,) = [number for number, task in enumerate(play["tasks"]) if "ntier.django.answers" in task]
+    *before, facts, answers = play["tasks"][: place + 1]
+    assert [task for task in before if "ansible.builtin.set_fact" not in task] == []
+    assert "ansible.builtin.setup" in facts
+    assert (facts["ignore_unreachable"], facts["any_errors_fatal"], play["any_errors_fatal"]) == (True, False, True)
+    assert (answers["ntier.django.answers"], answers["run_once"]) == ({"asked": facts["register"]}, True)
 
 
 def test_a_release_on_some_hosts_asks_nothing_of_the_others(runs):

@@ -429,6 +429,13 @@ def test_a_tier_with_too_few_or_too_many_hosts_is_refused(tiers, sentence):
     assert faults_of(tiers) == [sentence]
 
 
+@pytest.mark.parametrize(("tier", "what"), [("database", "the sites' rows"), ("media", "the uploaded files")])
+def test_a_host_does_not_leave_with_the_only_copy(tier, what):
+    """It is in retired, and no other host is named that shall have what it keeps."""
+    (fault,) = faults_of(inventory({**FIGURE_4, tier: []}, retired=FIGURE_4[tier]))
+    assert fault.startswith(f"group {tier}: is empty: no host would keep {what}. Put a host in it")
+
+
 @pytest.mark.parametrize("media", [["web1"], ["web2"], ["media1"], ["media1", "media2"], ["media1", "web1"]])
 def test_media_that_are_shared_over_the_network_are_allowed(media):
     assert faults_of({**FIGURE_4, "media": media}) == []

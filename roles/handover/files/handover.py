@@ -13,6 +13,7 @@ Needs nothing but Python: the databases and the consoles of PgBouncer are asked 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hmac
 import json
 import os
@@ -33,6 +34,8 @@ STATE = "/var/lib/ntier-handover/state.json"
 REPORT = "/var/lib/ntier-handover/report.json"
 PLAN = "/etc/ntier-handover/plan.json"
 AGENT = "/etc/ntier-handover/agent.json"
+#: Whoever changes what a server consists of has this file to himself: a run that was killed may still be at it, or somebody else's.
+LOCK = "/run/ntier-handover.lock"
 #: Seconds between two looks at something that takes milliseconds.
 LOOK = 0.002
 #: The bounds of the steps, in seconds; a plan may have others.
@@ -1162,7 +1165,7 @@ class Run:
         self.poolers = [Link(plan, entry, token) for entry in plan["poolers"]]
         state = read(STATE)
         if state.get("id") != plan["id"]:
-            if state.get("step", "done") not in ("done", ""):
+            if state.get("step", "done") not in ("done", "") and not self.never_was(state["step"]):
                 raise Fault(f"the handover {state['id']} has not ended: its step is {state['step']}. End it first")
             state = {"id": plan["id"], "step": "", "runs": 0}
         self.state = state
@@ -1170,6 +1173,14 @@ class Run:
         self.steps = []
         self.last = time.monotonic()
         self.waited = dict(state.get("waited", {}))
+
+    def never_was(self, step):
+        """Return whether nothing has come of another handover that was cut off, since this server takes the rows; then it goes on doing so."""
+        if step not in ("pausing", "fenced") or self.server.what(self.bounds["start"]) != "primary":
+            return False
+        if step == "fenced":
+            self.server.unfence()
+        return True
 
     # --- keeping count
 
@@ -1223,14 +1234,11 @@ class Run:
         """Do all that is left, and return the report."""
         try:
             return self.proceed()
-        except Fault as fault:
+        except (Fault, OSError) as fault:
             return self.report("unfinished" if self.state["step"] else "refused", str(fault))
 
     def proceed(self):
         """Do what is left to do."""
-        if self.state["step"] != "done":
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(REPORT)
         late = self.state["step"] in ("promoting", "promoted")
         old, new = self.server.what(self.bounds["start"]), self.new(self.bounds["reconnect" if late else "connect"])
         what = decide(self.state["step"], old, new["what"])
@@ -1244,6 +1252,9 @@ class Run:
             self.waited = {}
         if what == "nothing":
             return read(REPORT) or self.report("done")
+        # What an earlier run has reported is not to be taken for what this one does.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(REPORT)
         if what in ("forward", "finish"):
             try:
                 if what == "forward":
@@ -1251,7 +1262,7 @@ class Run:
                     with contextlib.suppress(Fault):
                         self.hold()
                 return self.forward() if what == "forward" else self.finish()
-            except Fault as fault:
+            except (Fault, OSError) as fault:
                 if self.state["step"] in ("promoting", "promoted"):
                     return self.report("unfinished", str(fault))
                 return self.give_back(fault)
@@ -1264,7 +1275,7 @@ class Run:
             try:
                 self.look()
                 return self.begin()
-            except Fault as fault:
+            except (Fault, OSError) as fault:
                 if self.state["step"] in ("promoting", "promoted"):
                     return self.report("unfinished", str(fault))
                 if self.state["step"] == "" or attempt == ATTEMPTS:
@@ -1519,17 +1530,22 @@ def main(words):
         Agent(read(AGENT), say).serve()
     elif words in (["ready"], ["publish"], ["vacant"], ["follow"], ["forget"]):
         try:
-            result = command_of(words[0], say)(json.load(sys.stdin))
+            with open(LOCK, "w", encoding="utf-8") as turn:
+                fcntl.flock(turn, fcntl.LOCK_EX)
+                result = command_of(words[0], say)(json.load(sys.stdin))
         except (Fault, OSError) as fault:
             say(str(fault))
             return 1
         print(json.dumps(result))
     elif words == ["run"]:
         os.makedirs(os.path.dirname(STATE), mode=0o700, exist_ok=True)
+        plan = {}
         try:
-            report = run_of(read(PLAN), say).go()
-        except Fault as fault:
+            plan = read(PLAN)
+            report = run_of(plan, say).go()
+        except (Fault, OSError) as fault:
             say(str(fault))
+            write(REPORT, json.dumps({"id": plan.get("id", ""), "outcome": "refused", "reason": str(fault)}))
             return 1
         print(json.dumps(report, indent=2))
         return 0 if report["outcome"] == "done" else 1

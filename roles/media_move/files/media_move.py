@@ -808,16 +808,19 @@ class Host:
             os.waitpid(child, 0)
 
     def thaw(self):
-        """Let the sites' processes go on."""
+        """Let the sites' processes go on; return when they did, on the monotonic clock."""
+        self.signal(signal.SIGCONT)
+        gone_on = time.monotonic()
         if self.guard is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.guard.pid, signal.SIGKILL)
             self.guard.wait()
             self.guard = None
-        self.signal(signal.SIGCONT)
+        # Whoever has become a site's user meanwhile, or was stopped one by one.
         for process in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGCONT)
+        return gone_on
 
     def strangers(self):
         """Return the processes of all others, such as of somebody who puts files there by hand."""
@@ -945,10 +948,10 @@ class Run:
         self.parts, self.began = {}, time.monotonic()
         return self.began
 
-    def _did(self, what):
-        """Note what has been done while the sites' processes are stopped."""
+    def _did(self, what, when=None):
+        """Note what has been done while the sites' processes are stopped, and when on the monotonic clock, if not now."""
         if self.began is not None:
-            self.parts[what] = round((time.monotonic() - self.began) * 1000)
+            self.parts[what] = round(((when or time.monotonic()) - self.began) * 1000)
 
     def follow(self):
         """Take part in rounds until this host uses the new place."""
@@ -1004,9 +1007,9 @@ class Run:
                 self._settle(start + self.bounds["settle"])
                 self._did("settled")
         finally:
-            self.host.thaw()
-            self.pause += time.monotonic() - start
-        self._did("gone on")
+            gone_on = self.host.thaw() or time.monotonic()
+            self.pause += gone_on - start
+            self._did("gone on", gone_on)
         self.meeting.note(f"switched-{self.name}")
         self.host.stay()
 
