@@ -22,9 +22,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "growth"
 #: What a visitor waits for when something is written.
-WRITES = ("entry", "upload", "sign up")
-#: What takes seconds by itself, because the visitor sends slowly or the page waits: it counts, and says nothing about waiting.
-SLOW = ("slow upload", "slow page")
+WRITES = ("entry", "upload")
+#: What takes long by itself, because the visitor sends slowly, the page waits, or a password is hashed: it counts, and says nothing about waiting.
+SLOW = ("slow upload", "slow page", "sign up", "sign in")
 #: The colours of the figures in docs/figures.
 COLOURS = {
     "load_balancer": "#0b6e6e",

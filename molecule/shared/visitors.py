@@ -7,6 +7,8 @@
     seconds, most           how long and how many requests at the most
     readers, readers2       visitors who read, by HTTP/1.1 and by HTTP/2
     writers, uploaders      visitors who sign up, write, and send pictures
+    stay                    entries that a writer writes until he signs out and in again, 15 unless it is said. Each time a password is
+                            hashed, which takes half a second of a core on purpose
     pause                   seconds between a visitor's requests
     patience                seconds that a visitor waits for an answer
     folder                  where C(progress.json) is written all the time, C(report.json) at the end, and C(stop) is looked for;
@@ -57,7 +59,7 @@ class Order:
     """What was asked for, and whether it is enough."""
 
     def __init__(self, values: dict) -> None:
-        self.__dict__.update({"scheme": "https", "versions": True, **values})
+        self.__dict__.update({"scheme": "https", "versions": True, "stay": 15, **values})
         self.folder = pathlib.Path(values["folder"])
         self.start = time.monotonic()
         self.ended = ""
@@ -524,7 +526,7 @@ class Writer(Visitor):
             time.sleep(1)
             return
         self.number += 1
-        if self.number % 15 == 0:
+        if self.number % self.order.stay == 0:
             if not self.post("sign out", "/", "/accounts/logout/", {}):
                 self.signed_in = ""
                 return

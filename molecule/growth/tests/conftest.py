@@ -149,7 +149,14 @@ def site(walk, kept) -> Callable[..., Run]:
 def visitors(cluster, walk) -> Iterator[Visitors]:
     """Give the visitors, who come as long as there are tests that want them."""
     come = Visitors(
-        cluster["visitor1"], scheme="http", versions=False, writers=4, pause=0.2, seconds=30_000, most=1_000_000
+        cluster["visitor1"],
+        scheme="http",
+        versions=False,
+        writers=4,
+        stay=150,
+        pause=0.2,
+        seconds=30_000,
+        most=1_000_000,
     )
     come.start(cluster.variables("box1")["ntier_address"])
     walk.visitors = come
