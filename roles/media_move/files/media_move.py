@@ -746,6 +746,7 @@ class Host:
         self.units, self.prepared = units, prepared
         self.guard = None
         self.loaded = False
+        self.stopped = []
 
     def processes(self):
         """Return the processes of the sites' users."""
@@ -781,11 +782,11 @@ class Host:
             self.guard = subprocess.Popen(["/bin/sh", "-c", command], start_new_session=True)
         # First all at once, so that none can start another meanwhile; and then whoever has become a site's since.
         self.signal(signal.SIGSTOP)
-        processes = self.processes()
+        self.stopped = self.processes()
         while True:
-            moving = [process for process in processes if not self.still(process)]
+            moving = [process for process in self.stopped if not self.still(process)]
             if not moving:
-                return self.busy(processes)
+                return self.busy(self.stopped)
             if time.monotonic() > until:
                 return f"process {moving[0]} of a site does not stop, as one that waits for a disk"
             for process in moving:
@@ -809,18 +810,24 @@ class Host:
 
     def thaw(self):
         """Let the sites' processes go on; return when they did, on the monotonic clock."""
-        self.signal(signal.SIGCONT)
+        # First those who are known: everything else takes a while, in which they would wait.
+        self.proceed(self.stopped)
         gone_on = time.monotonic()
+        self.signal(signal.SIGCONT)
         if self.guard is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.guard.pid, signal.SIGKILL)
             self.guard.wait()
             self.guard = None
-        # Whoever has become a site's user meanwhile, or was stopped one by one.
-        for process in self.processes():
+        self.proceed(self.processes())
+        return gone_on
+
+    @staticmethod
+    def proceed(processes):
+        """Let processes go on."""
+        for process in processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGCONT)
-        return gone_on
 
     def strangers(self):
         """Return the processes of all others, such as of somebody who puts files there by hand."""
