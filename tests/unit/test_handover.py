@@ -756,7 +756,7 @@ def test_what_an_earlier_run_has_reported_is_not_taken_for_what_this_one_does(ru
     assert handover.read(handover.REPORT)["outcome"] == "refused"
 
 
-@pytest.mark.parametrize("way", [lambda plan: handover.ready(plan), lambda plan: logical.publish(plan, print)])
+@pytest.mark.parametrize("way", [handover.ready, lambda plan: logical.publish(plan, print)])
 def test_nobody_copies_from_a_server_that_follows_another_by_now(run, monkeypatch, way):
     """It was a primary when the run looked at the hosts. Nothing is done to it."""
     told = []
