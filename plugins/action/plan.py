@@ -152,8 +152,9 @@ class ActionModule(ActionBase):
                 str(InventoryError(faults.sentences, "The hosts can't serve what the inventory says"))
             )
         caches = asis.cache_change(cluster, records)
-        lines = plan.render(cluster, sizes, moves["database"], moves["media"], leaving, doors, caches)
-        result.update(changed=False, plan=lines, move=moves["database"], media_move=moves["media"])
+        empty = asis.beginning(cluster, {"database": databases, "media": media}, moves)
+        lines = plan.render(cluster, sizes, moves["database"], moves["media"], leaving, doors, caches, empty)
+        result.update(changed=False, plan=lines, move=moves["database"], media_move=moves["media"], empty=empty)
         result.update(leaving=leaving, doors=doors)
         if self._task.args.get("show", True):
             display.display("\n" + "\n".join(result["plan"]) + "\n")

@@ -44,7 +44,7 @@ SHARED = (
     *(f"{tier}_provider" for tier in topology.TIERS),
     *("web_port", "media_port", "memcached_port", "database_port", "pooler_port", "pooler_listen_address"),
     *topology.PORT_VARIABLES.values(),
-    "handover_logical",
+    *("handover_logical", "handover_port"),
 )
 COLLECTION = pathlib.Path(__file__).resolve().parents[2]
 

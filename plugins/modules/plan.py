@@ -61,6 +61,11 @@ media_move:
     - How the uploads and static files move, with C(from), C(to), C(followers), C(bytes), C(files), C(seconds) and C(moved); empty where they stay.
   type: dict
   returned: success
+empty:
+  description: The hosts that begin without what they shall keep, tier → hosts. On a new cluster that is as it should be.
+  type: dict
+  returned: success
+  version_added: 1.2.0
 leaving:
   description: What hosts serve and shall not any more, host → tiers.
   type: dict

@@ -336,6 +336,29 @@ def check_given_up(
             )
 
 
+def beginning(
+    topology: t.Mapping[str, t.Any],
+    found: t.Mapping[str, t.Mapping[str, t.Mapping[str, t.Any]]],
+    moves: t.Mapping[str, t.Mapping[str, t.Any]],
+) -> dict[str, list[str]]:
+    """Return the hosts that begin without what they shall keep: tier → hosts.
+
+    On a new cluster that is as it should be. Where every host is another one than before, nobody is left to say that it is not.
+
+    :arg found: tier → host → what the tier's module has found there, of the hosts that were asked.
+    :arg moves: the value of L(check): what moves to a host is not missing there.
+    """
+    empty = {
+        tier: [
+            host
+            for host in topology["tiers"][tier]["hosts"]
+            if host in found[tier] and not moves[tier] and not holds(tier, found[tier][host])
+        ]
+        for tier in KEEPERS
+    }
+    return {tier: hosts for tier, hosts in empty.items() if hosts}
+
+
 #: What to do where data is gone that hosts remember.
 LOST = "When it is lost for good, say {variable}: [{host}], and the sites begin without it"
 
@@ -408,6 +431,22 @@ def moved_to(host: str, handover: t.Mapping[str, str], steps: t.Container[str]) 
     return target if not source and handover.get("step") in steps else ""
 
 
+def switching_to(host: str, media: t.Mapping[str, t.Mapping[str, t.Any]]) -> str:
+    """Return where a host's uploads are on their way to when a move ended while hosts changed over, so that some write to the one and some to the other.
+
+    :arg media: host → what the module C(media_state) has found there. The one that leads the move writes down how far it is: the old one, or a web host
+        that gets the files.
+    :return: the host's name, empty when no move ended there.
+    """
+    own = moved_to(host, media[host]["move"], ["switching"]) if host in media else ""
+    leading = (name for name, found in media.items() if found["move"] == {"id": f"{host}-{name}", "step": "switching"})
+    return own or next(leading, "")
+
+
+#: What is wrong where uploads are on their way from one host to another.
+BETWEEN = "is handing the uploads over to {target}, in a run that did not come to its end, and some hosts may write theirs there already"
+
+
 def check_new(tier: str, host: str, elsewhere: t.Sequence[str], silent: t.Sequence[str], faults: Faults) -> None:
     """Note in *faults* a host that nobody remembers as a keeper, and that would begin with nothing although there may be something.
 
@@ -456,17 +495,7 @@ def check_rows(
         if holds("database", found) and (
             found["what"] == "primary" or databases.get(target, {}).get("what") != "primary"
         ):
-            twins = [
-                name
-                for name, other in databases.items()
-                if name != host and other["what"] == found["what"] == "primary"
-            ]
-            for name in [name for name in twins if databases[name]["system"] == found["system"]]:
-                faults.add(
-                    "group database",
-                    f"the servers of {host} and {name} are primaries of the same data, and each may hold rows that the other lacks",
-                    "Stop the one that no site uses, compare the two, and move its data directory away",
-                )
+            check_twins(host, databases, faults)
             continue
         if host in given_up:
             continue
@@ -504,7 +533,16 @@ def check_uploads(
         if found is None:
             continue
         remote = found["client"] and found["mounted"].startswith(("nfs4 ", "autofs "))
-        if found["page"] or host in given_up:
+        halfway = switching_to(host, media)
+        halfway = "" if halfway in given_up else halfway
+        if halfway:
+            faults.add(
+                f"host {host}",
+                BETWEEN.format(target=halfway),
+                f"Put {halfway} into the group media and run site to its end; they move back after that. When it is lost for good, with what was written there,"
+                f" say {GIVING_UP}: [{halfway}]",
+            )
+        if halfway or found["page"] or host in given_up:
             continue
         target = moved_to(host, found["move"], ["switched", "done"])
         elsewhere = [name for name, other in media.items() if name not in wanted and other["page"]]
@@ -523,6 +561,25 @@ def check_uploads(
             )
         else:
             check_new("media", host, elsewhere, silent, faults)
+
+
+def check_twins(host: str, databases: t.Mapping[str, t.Mapping[str, t.Any]], faults: Faults) -> None:
+    """Note in *faults* the servers that are primaries of the same data as a host's primary.
+
+    :arg databases: host → what the module C(database_state) has found there.
+    """
+    own = databases[host]
+    twins = [
+        name
+        for name, other in databases.items()
+        if name != host and other["what"] == own["what"] == "primary" and other["system"] == own["system"]
+    ]
+    for name in twins:
+        faults.add(
+            "group database",
+            f"the servers of {host} and {name} are primaries of the same data, and each may hold rows that the other lacks",
+            "Stop the one that no site uses, compare the two, and move its data directory away",
+        )
 
 
 def database_move(
@@ -557,18 +614,13 @@ def database_move(
     if step == "done" and here["what"] == "none":
         return {}
     before = len(faults)
+    check_twins(old, databases, faults)
     other = "" if ours else moved_to(old, here["handover"], ["pausing", "fenced", "promoting", "promoted"])
     if other and here["what"] != "primary":
         faults.add(
             f"host {old}",
             f"is handing the databases over to {other}, in a run that did not come to its end, and is no primary meanwhile",
             f"Put {other} into the group database and run site to its end; they move to {new} after that",
-        )
-    elif here["what"] == there["what"] == "primary" and here["system"] == there["system"]:
-        faults.add(
-            "group database",
-            f"the servers of {old} and {new} are primaries of the same data, and each may hold rows that the other lacks",
-            "Stop the one that no site uses, compare the two, and move its data directory away",
         )
     elif step in ("", "done") and (here["what"] != "primary" or not here.get("running", True)):
         state = {"none": "has no data", "standby": "follows another server"}.get(here["what"], "does not run")
@@ -663,7 +715,14 @@ def media_move(
     moved = ours and leader["move"].get("step") in ("switched", "done") and led
     begun = moved or (ours and leader["move"].get("step") in ("copying", "switching"))
     before = len(faults)
-    if not begun and here["mounted"]:
+    halfway = switching_to(old, media)
+    if halfway not in ("", new):
+        faults.add(
+            f"host {old}",
+            BETWEEN.format(target=halfway),
+            f"Put {halfway} into the group media and run site to its end; they move to {new} after that",
+        )
+    elif not begun and here["mounted"]:
         faults.add(
             f"host {old}",
             f"has {here['mounted']} mounted on /srv/media, and only a plain folder can be handed over",

@@ -32,6 +32,7 @@ def render(
     leaving: t.Mapping[str, t.Sequence[str]] | None = None,
     doors: t.Mapping[str, t.Any] | None = None,
     caches: t.Mapping[str, t.Any] | None = None,
+    empty: t.Mapping[str, t.Sequence[str]] | None = None,
 ) -> list[str]:
     """Return the plan as lines of at most about 100 columns.
 
@@ -41,6 +42,7 @@ def render(
     :arg leaving: what hosts serve and shall not any more, the value of C(asis.leaving).
     :arg doors: where visitors come to, the value of C(asis.doors).
     :arg caches: how the memcached hosts change, the value of C(asis.cache_change).
+    :arg empty: the hosts that begin without data, the value of C(asis.beginning).
     """
     sizes = sizes or {}
     lines = [f"Figure {topology['figure']}: {topology['figure_title']}", ""]
@@ -49,6 +51,9 @@ def render(
         rows += [_media_move(media_move)] if media_move else []
         rows += [_caches(caches)] if caches else []
         lines += ["Moves", *table(rows), ""]
+    if empty:
+        rows = [[tier, listed(hosts), f"has none of {asis.KEEPERS[tier]} yet"] for tier, hosts in empty.items()]
+        lines += ["Begins empty", *table(rows), ""]
     if leaving:
         lines += ["Switched off", *table([[host, listed(tiers)] for host, tiers in leaving.items()]), ""]
     lines += _doors(topology, doors) if doors else []

@@ -26,8 +26,10 @@ PROVIDERS: dict[str, tuple[str, ...]] = {
     "memcached": ("memcached",),
     "database": ("postgresql",),
 }
-#: Tier → its TCP port; C(redirect) is where a balancer sends who asks without TLS to the address with it.
-PORTS = {"load_balancer": 443, "redirect": 80, "web": 80, "media": 80, "memcached": 11211, "database": 5432}
+#: Tier → its TCP port; C(redirect) is where a balancer sends who asks without TLS to the address with it, C(handover) where the agents of one wait.
+PORTS = {
+    "load_balancer": 443, "redirect": 80, "web": 80, "media": 80, "memcached": 11211, "database": 5432, "handover": 6433,
+}  # fmt: skip
 #: The variables that choose a port, where they are not named after the tier.
 PORT_VARIABLES = {"load_balancer": "load_balancer_https_port", "redirect": "load_balancer_http_port"}
 NFS_PORT = 2049

@@ -164,10 +164,6 @@ def firewall_rules(
     return [{"port": port, "protocol": "tcp", "sources": sources or []} for port, sources in allowed.items()]
 
 
-#: Where the agents of a handover wait; the role's default.
-HANDOVER_PORT = 6433
-
-
 def move_rules(topology: t.Mapping[str, t.Any], host: str, move: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
     """Return what the firewall of *host* lets in beside its rules while the database moves."""
     rules = []
@@ -176,7 +172,7 @@ def move_rules(topology: t.Mapping[str, t.Any], host: str, move: t.Mapping[str, 
         users = [name for name in dict.fromkeys([*move["poolers"], move["to"]]) if name != host]
         rules.append({"port": port, "sources": users})
     elif host in (move["to"], *move["poolers"]):
-        rules.append({"port": HANDOVER_PORT, "sources": [old]})
+        rules.append({"port": topology["ports"]["handover"], "sources": [old]})
     return [
         {**rule, "protocol": "tcp", "sources": [topology["hosts"][name]["address"] for name in rule["sources"]]}
         for rule in rules

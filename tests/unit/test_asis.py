@@ -27,7 +27,7 @@ from clusters import (
 from ansible_collections.ntier.django.plugins.action.plan import check_one_at_a_time
 from ansible_collections.ntier.django.plugins.module_utils import databases, media
 from ansible_collections.ntier.django.plugins.modules import database_state, media_state
-from ansible_collections.ntier.django.plugins.plugin_utils import asis, plan, wiring
+from ansible_collections.ntier.django.plugins.plugin_utils import asis, plan, topology, wiring
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults
 
 ID = OWN["id"]
@@ -799,7 +799,11 @@ def test_while_the_database_moves_its_users_and_the_agents_are_let_in():
 
 def test_the_port_of_the_agents_is_that_of_the_role():
     default = yaml.safe_load((ROOT / "roles/handover/defaults/main.yml").read_text())["handover_port"]
-    assert default == wiring.HANDOVER_PORT
+    assert default == topology.PORTS["handover"]
+    cluster = build(FIGURE_2, ports={"handover": 7000})
+    move, _faults = move_of({"box1": PRIMARY, "db1": kept()})
+    told = wiring.wire(cluster, secrets_of(cluster), "db1", cluster=OWN, move=move)
+    assert [rule["port"] for rule in told["move_rules"]] == [7000]
 
 
 def test_the_role_is_told_who_hands_over_to_whom():
@@ -821,6 +825,32 @@ def test_the_plan_says_what_moves_how_much_and_how_long_it_takes():
     assert lines[2:4] == ["Moves", "  database  box1 → db1  2.0 GB  some 100 s  sites wait less than 1 s"]
     assert lines[:2] + lines[5:] == plan.render(cluster)
     assert "300 MB" in plan.render(cluster, {}, {**move, "bytes": 3 * 10**8})[3]
+
+
+def test_hosts_that_have_nothing_of_what_they_shall_keep_begin_empty():
+    """Every host is another one than before, or the first."""
+    cluster = build(FIGURE_3)
+    nothing = {"database": {"db1": kept()}, "media": {"media1": files(page=False)}}
+    still = {"database": {}, "media": {}}
+    assert asis.beginning(cluster, nothing, still) == {"database": ["db1"], "media": ["media1"]}
+    lines = plan.render(cluster, empty=asis.beginning(cluster, nothing, still))
+    assert lines[2:5] == [
+        "Begins empty",
+        "  database  db1     has none of the sites' rows yet",
+        "  media     media1  has none of the sites' uploads yet",
+    ]
+    assert lines[:2] + lines[6:] == plan.render(cluster)
+
+
+def test_what_has_its_data_gets_it_or_was_not_asked_does_not_begin_empty():
+    cluster = build(FIGURE_3)
+    full = {"database": {"db1": PRIMARY}, "media": {"media1": files(sites=["blog"])}}
+    still = {"database": {}, "media": {}}
+    assert asis.beginning(cluster, full, still) == {}
+    assert asis.beginning(cluster, {"database": {}, "media": {}}, still) == {}
+    nothing = {"database": {"db1": kept()}, "media": {"media1": files()}}
+    assert asis.beginning(cluster, nothing, {**still, "database": {"to": "db1"}}) == {"media": ["media1"]}
+    assert asis.beginning(cluster, nothing, {**still, "media": {"to": "media1"}}) == {"database": ["db1"]}
 
 
 # --- the media move -----------------------------------------------------------------------------------------------
@@ -1555,6 +1585,16 @@ def test_two_primaries_of_the_same_data_are_refused_without_a_move():
     assert missing(FIGURE_2, {"box1": {**PRIMARY, "system": "9"}, "db1": PRIMARY}) == []
 
 
+def test_a_third_primary_of_the_same_data_is_refused_when_the_database_moves():
+    """It has no part in the move, and a site may use it all the same."""
+    found = {"box1": PRIMARY, "db1": kept(), "cache1": PRIMARY}
+    after = {**FIGURE_2, "memcached": ["cache1"]}
+    move, (fault,) = move_of(found, None, after)
+    assert move == {}
+    assert fault.startswith("group database: the servers of box1 and cache1 are primaries of the same data")
+    assert move_of({**found, "cache1": {**PRIMARY, "system": "9"}}, None, after)[1] == []
+
+
 @pytest.mark.parametrize("found", [files(), files(there=True), files(there=True, files=3)])
 def test_a_media_host_whose_disk_is_not_there_is_refused(found):
     (fault,) = missing(FIGURE_3, {"db1": PRIMARY}, {"box1": files(mounted="autofs systemd-1"), "media1": found})
@@ -1574,6 +1614,40 @@ def test_uploads_that_have_moved_in_a_run_that_was_cut_off_are_not_begun_anew():
         found["move"]["step"] = step
         (fault,) = missing(FIGURE_2, {"db1": PRIMARY}, {"box1": found, "media1": FULL})
         assert fault.startswith(f"host box1: shall have the sites' uploads, and uses those of {target}. Put ")
+
+
+HALFWAY = "is handing the uploads over to {}, in a run that did not come to its end, and some hosts may write theirs there already."
+
+
+def test_uploads_do_not_go_back_while_some_hosts_use_the_new_place():
+    """The inventory was set back in the middle of the move; or the new host's line was lost."""
+    here = {**FULL, "move": {"id": "box1-media1", "step": "switching"}}
+    for found in ({"box1": here, "media1": files(sites=["blog"])}, {"box1": here}):
+        (fault,) = missing(FIGURE_2, {"db1": PRIMARY}, found)
+        assert fault == (
+            f"host box1: {HALFWAY.format('media1')} Put media1 into the group media and run site to its end; they move back after that."
+            " When it is lost for good, with what was written there, say ntier_given_up: [media1]."
+        )
+    assert missing(FIGURE_2, {"db1": PRIMARY}, {"box1": here}, given_up=["media1"]) == []
+    here["move"]["step"] = "copying"
+    assert missing(FIGURE_2, {"db1": PRIMARY}, {"box1": here}) == []
+
+
+def test_uploads_do_not_stay_while_a_web_host_that_gets_them_has_some():
+    """There the one that gets them leads."""
+    web = files(client=True, move={"id": "media1-box1", "step": "switching"})
+    (fault,) = missing(FIGURE_3, {"db1": PRIMARY}, {"box1": web, "media1": FULL})
+    assert fault.startswith(f"host media1: {HALFWAY.format('box1')} Put box1 into the group media")
+    web["move"]["step"] = "done"
+    assert missing(FIGURE_3, {"db1": PRIMARY}, {"box1": web, "media1": FULL}) == []
+
+
+def test_uploads_do_not_go_to_a_third_host_while_some_hosts_use_the_second():
+    here = {**FULL, "move": {"id": "box1-media2", "step": "switching"}}
+    _move, (fault,) = media_move_of({"box1": here, "media1": EMPTY})
+    assert fault == (
+        f"host box1: {HALFWAY.format('media2')} Put media2 into the group media and run site to its end; they move to media1 after that."
+    )
 
 
 def test_uploads_of_a_first_run_that_was_cut_off_are_not_begun_anew():

@@ -12,7 +12,7 @@ from clusters import ROOT, SHIPPED, a_site, build, shipped, wired
 
 from ansible_collections.ntier.django.plugins.action.preflight import PUBLIC
 from ansible_collections.ntier.django.plugins.filter.sizing import size_in
-from ansible_collections.ntier.django.plugins.plugin_utils import plan, sites, sizing, status, topology, wiring
+from ansible_collections.ntier.django.plugins.plugin_utils import asis, plan, sites, sizing, status, topology, wiring
 
 README = (ROOT / "README.md").read_text()
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
@@ -109,6 +109,16 @@ def test_every_environment_variable_is_listed():
 # --- what the README computes -------------------------------------------------------------------------------------
 
 
+def sized(cluster):
+    """Return the share-out of hosts with 2048 MB and two cores."""
+    return {host: size_in(cluster, host, 2048, 2) for host in cluster["hosts"]}
+
+
+def new(cluster):
+    """Return where a cluster begins empty whose hosts are new."""
+    return {tier: cluster["tiers"][tier]["hosts"] for tier in asis.KEEPERS}
+
+
 def test_the_plan_in_the_readme_is_that_of_its_inventory():
     parts = {}
     for block in blocks(section(README, "## Use it"), "yaml"):
@@ -120,19 +130,14 @@ def test_the_plan_in_the_readme_is_that_of_its_inventory():
         for host, variables in group["hosts"].items():
             hosts.setdefault(host, {}).update(variables or {})
     cluster = topology.build({**groups, "all": list(hosts)}, hosts, parts["group_vars/all.yml"]["ntier_sites"])
-    lines = plan.render(cluster, {host: size_in(cluster, host, 2048, 2) for host in hosts})
+    lines = plan.render(cluster, sized(cluster), empty=new(cluster))
     assert blocks(section(README, "## Use it"), "text")[0].splitlines() == lines
-
-
-def sized(cluster):
-    """Return the share-out of hosts with 2048 MB and two cores."""
-    return {host: size_in(cluster, host, 2048, 2) for host in cluster["hosts"]}
 
 
 def test_the_plan_of_figure_4_is_that_of_the_shipped_inventory():
     cluster = shipped("4-load-balanced")
     text = blocks(section(README, "### From figure 1 to figure 4"), "text")[0]
-    assert text.splitlines() == plan.render(cluster, sized(cluster))
+    assert text.splitlines() == plan.render(cluster, sized(cluster), empty=new(cluster))
 
 
 def test_the_status_in_the_readme_is_what_would_be_shown():

@@ -541,11 +541,16 @@ def test_the_plan_of_a_run_says_what_moves_how_much_and_how_long_the_sites_wait(
         "database box1 → db1 2.0 GB some 260 s sites wait some 2 s for a restart, then less than 1 s",
         "media box1 → media1 2.0 GB in 2000 files some 110 s sites wait less than 2 s",
     ]
+    assert "Begins empty" not in lines
     assert first < lines.index("Tiers")
 
 
 def test_sites_begin_without_what_is_given_up(runs):
-    assert runs["given up"].code == 0, runs["given up"].text
+    run = runs["given up"]
+    assert run.code == 0, run.text
+    lines = [" ".join(line.split()) for line in run.text.splitlines()]
+    first = lines.index("Begins empty")
+    assert lines[first + 1 : first + 3] == ["database db1 has none of the sites' rows yet", ""]
 
 
 def test_hosts_that_do_not_answer_are_named_before_anything_else_is_asked():
