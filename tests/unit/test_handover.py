@@ -652,7 +652,7 @@ def test_what_clients_waited_in_an_earlier_move_between_the_same_hosts_is_not_re
     monkeypatch.setattr(again, "look", lambda: None)
     monkeypatch.setattr(again, "new", lambda seconds: {"what": "standby"})
     again.asked = []
-    answering(again, [("web2", "pause")] * 3)
+    answering(again, [("web2", "pause")] * handover.ATTEMPTS)
     assert again.go()["waited_ms"] == {"box1": 7, "web2": 7}
 
 
@@ -667,10 +667,14 @@ def test_a_failed_pause_leads_back_and_everybody_goes_on(run, monkeypatch):
     monkeypatch.setattr(run.server, "what", lambda seconds: "primary")
     monkeypatch.setattr(run, "look", lambda: None)
     run.standby.ask = None
-    answering(run, [("web2", "pause")] * 3)
+    answering(run, [("web2", "pause")] * handover.ATTEMPTS)
     monkeypatch.setattr(run, "new", lambda seconds: {"what": "standby"})
+    rests = []
+    monkeypatch.setattr(handover.time, "sleep", rests.append)
+    run.bounds["retry"] = 2
     report = run.go()
     assert (report["outcome"], report["reason"]) == ("given back", "host web2: not now")
+    assert rests == [2, 4, 8, 16]
     assert [who for who, do in run.asked if do == "resume"].count("box1") == handover.ATTEMPTS
     assert not (run.server.data / "standby.signal").exists()
     assert handover.read(handover.STATE)["step"] == ""

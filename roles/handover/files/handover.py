@@ -53,9 +53,11 @@ BOUNDS = {
     "switch": 5,
     "dead_man": 20,  # until an agent lets its clients go on by itself
     "start": 60,
-    "retry": 2,  # between two attempts
+    "retry": 2,  # between the first two attempts; twice as long after each
 }
-ATTEMPTS = 3
+#: What is slow for some seconds, a disk for instance, is outlived: 2, 4, 8 and 16 seconds lie between them. An attempt that fails makes clients wait for
+#: the bounds of its steps at the most.
+ATTEMPTS = 5
 #: Bytes that the standby may lack when clients are paused: some milliseconds of a network's time.
 LAG = 4 << 20
 
@@ -1200,6 +1202,10 @@ class Run:
         self.state.update(step=step, **more)
         write(STATE, json.dumps(self.state))
 
+    def rest(self, attempt):
+        """Let some time pass between an attempt that failed and the next."""
+        time.sleep(self.bounds["retry"] * 2 ** (attempt - 1))
+
     # --- the hosts
 
     def all(self, do, bound, links=None, **more):
@@ -1282,7 +1288,7 @@ class Run:
                     return self.give_back(fault)
                 self.say(f"attempt {attempt}: {fault}")
                 self.give_back(fault)
-                time.sleep(self.bounds["retry"])
+                self.rest(attempt)
         raise AssertionError("unreachable")
 
     def look(self):

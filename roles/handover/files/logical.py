@@ -250,7 +250,7 @@ class Restart:
                 run.count(run.all("resume", run.bounds["connect"]))
                 if attempt == ATTEMPTS:
                     raise
-                time.sleep(run.bounds["retry"])
+                run.rest(attempt)
         try:
             # Systemd ends what it has begun, whatever becomes of this program.
             systemctl("restart", server.place["unit"], seconds=run.bounds["start"])
