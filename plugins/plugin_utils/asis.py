@@ -243,7 +243,7 @@ def check(
         if alone and left[0] in topology["hosts"]:
             webs = dict.fromkeys(host for entry in members for host in entry.get("web", []))
             if tier == "media":
-                moves[tier] = media_move(topology, left[0], wanted[0], list(webs), media or {}, faults, silent)
+                moves[tier] = media_move(topology, left[0], wanted[0], list(webs), media or {}, faults, silent, lost)
             elif databases is None:
                 moves[tier] = {"from": left[0], "to": wanted[0]}
             else:
@@ -679,11 +679,13 @@ def media_move(
     media: t.Mapping[str, t.Mapping[str, t.Any]],
     faults: Faults,
     silent: t.Sequence[str] = (),
+    given_up: t.Sequence[str] = (),
 ) -> dict[str, t.Any]:
     """Return how the uploads and static files get from one host to another; what can't be is noted in *faults*.
 
     :arg webs: the web hosts of now.
     :arg media: host → what the module C(media_state) has found there.
+    :arg given_up: hosts whose data is lost for good, see L(check).
     :return: C(from), C(to), C(back) (whether a web host gets the files, that uses them over the network now), C(followers) (other web hosts that do),
         C(bytes), C(files), C(seconds) (a guess), C(moved) (whether all that is left is cleaning up); empty where it can't be.
     """
@@ -716,11 +718,12 @@ def media_move(
     begun = moved or (ours and leader["move"].get("step") in ("copying", "switching"))
     before = len(faults)
     halfway = switching_to(old, media)
-    if halfway not in ("", new):
+    if halfway not in ("", new, *given_up):
         faults.add(
             f"host {old}",
             BETWEEN.format(target=halfway),
-            f"Put {halfway} into the group media and run site to its end; they move to {new} after that",
+            f"Put {halfway} into the group media and run site to its end; they move to {new} after that. When it is lost for good, with what was written"
+            f" there, say {GIVING_UP}: [{halfway}]",
         )
     elif not begun and here["mounted"]:
         faults.add(

@@ -881,12 +881,13 @@ FULL = files(there=True, page=True, files=2000, bytes=2 * GB)
 EMPTY = files(there=True)
 
 
-def media_move_of(found, figures=OUT):
+def media_move_of(found, figures=OUT, given_up=()):
     """Return the move and what is in its way."""
     before, after = figures
     faults = Faults()
     found = {host: entry for host, entry in found.items() if entry}
-    return asis.check(build(after), ID, records_of(build(before)), faults, {}, found)["media"], faults.sentences
+    move = asis.check(build(after), ID, records_of(build(before)), faults, {}, found, given_up)["media"]
+    return move, faults.sentences
 
 
 def test_media_move_to_their_own_host():
@@ -1647,7 +1648,10 @@ def test_uploads_do_not_go_to_a_third_host_while_some_hosts_use_the_second():
     _move, (fault,) = media_move_of({"box1": here, "media1": EMPTY})
     assert fault == (
         f"host box1: {HALFWAY.format('media2')} Put media2 into the group media and run site to its end; they move to media1 after that."
+        " When it is lost for good, with what was written there, say ntier_given_up: [media2]."
     )
+    move, faults = media_move_of({"box1": here, "media1": EMPTY}, given_up=["media2"])
+    assert (move["to"], faults) == ("media1", [])
 
 
 def test_uploads_of_a_first_run_that_was_cut_off_are_not_begun_anew():
