@@ -109,8 +109,8 @@ class ActionModule(ActionBase):
         for host in cluster["hosts"]:
             own = variables["hostvars"][host]
             facts = own.get("ansible_facts") or {}
-            memory = own.get("ntier_memory_mb", facts.get("memtotal_mb"))
-            cores = own.get("ntier_cores", facts.get("processor_vcpus"))
+            memory = _number(own.get("ntier_memory_mb", facts.get("memtotal_mb")))
+            cores = _number(own.get("ntier_cores", facts.get("processor_vcpus")))
             if "distribution" in facts:
                 asked.append(host)
                 check_system(host, facts["distribution"], _release(facts), faults)
@@ -170,6 +170,11 @@ class ActionModule(ActionBase):
         looking = self._templar.copy_with_new_env(available_variables={**variables, "ansible_check_mode": True})
         found = str(looking.template(variables["ntier_secrets"])["cluster"]["id"])
         return "" if found == PLACEHOLDER_ID else found
+
+
+def _number(value: t.Any) -> t.Any:
+    """Return a number that the command line gives as text as one."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 def _release(facts: t.Mapping[str, t.Any]) -> str:

@@ -2,13 +2,14 @@
 
 import re
 
+import jinja2
 import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 from clusters import ROOT
 
-from ansible_collections.ntier.django.plugins.action.preflight import SHARED
+from ansible_collections.ntier.django.plugins.action.preflight import PUBLIC, SHARED
 from ansible_collections.ntier.django.plugins.plugin_utils import rolevars
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults
 
@@ -196,6 +197,105 @@ def test_off_without_quotes_is_the_choice_off():
 def test_a_text_that_was_meant_as_a_number_or_boolean_is_told_how_to_be_one(variable, value, way):
     _what, fix = rolevars.check_value(variable, value, SPECS[variable])
     assert fix == f"It has to be {SAYS[SPECS[variable]['type']]}{way}"
+
+
+# --- texts from the command line ----------------------------------------------------------------------------------
+# -e NAME=VALUE makes a text of every VALUE, and nothing outranks it: whoever reads a boolean or a number converts it.
+
+CONVERTED = {
+    name: {"bool"} if spec["type"] == "bool" else {"int", "float"}
+    for name, spec in {**SPECS, **PUBLIC}.items()
+    if spec["type"] in ("bool", "int", "float")
+}
+EXPRESSIONS = ("when", "until", "failed_when", "changed_when", "that", "var")
+JINJA = jinja2.Environment(trim_blocks=True, extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"])
+
+
+def unconverted(source, expression=False, native=True):
+    """Return the names of booleans and numbers that a template reads as they come.
+
+    :arg expression: whether it is an expression without braces.
+    :arg native: whether a template that is nothing but an expression keeps its type, as it does outside files.
+    """
+    tree = JINJA.parse("{{ " + source + " }}" if expression else source)
+    alone = native and len(tree.body) == 1 and len(getattr(tree.body[0], "nodes", [])) == 1
+    found = []
+
+    def look(node, parents):
+        if isinstance(node, jinja2.nodes.Name) and node.ctx == "load" and node.name in CONVERTED:
+            above = [p for p in parents if not (isinstance(p, jinja2.nodes.Filter) and p.name in ("default", "d"))]
+            nearest = above[-1]
+            converted = isinstance(nearest, jinja2.nodes.Filter) and nearest.name in CONVERTED[node.name]
+            written = isinstance(nearest, jinja2.nodes.Concat) or (
+                isinstance(nearest, jinja2.nodes.Output) and not alone
+            )
+            if not converted and not (written and "int" in CONVERTED[node.name]):
+                found.append(node.name)
+        for child in node.iter_child_nodes():
+            look(child, [*parents, node])
+
+    look(tree, [])
+    return found
+
+
+def templates_in(value, key=""):
+    """Yield every template in the content of a YAML file, and whether it is an expression without braces."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from templates_in(item, name)
+    elif isinstance(value, list):
+        for item in value:
+            yield from templates_in(item, key)
+    elif isinstance(value, str) and "{{" not in value and "{%" not in value:
+        yield from [(value, True)] if key in EXPRESSIONS else []
+    elif isinstance(value, str):
+        yield value, False
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("{{ 1 if web_ipv6 else 2 }}", ["web_ipv6"]),
+        ("{{ web_ipv6 }}", ["web_ipv6"]),
+        ("x{{ web_ipv6 }}", ["web_ipv6"]),
+        ("{% if web_ipv6 | bool %}{% endif %}", []),
+        ("{{ web_ipv6 | default(true) | bool }}", []),
+        ("{{ web_port }}", ["web_port"]),
+        ("listen {{ web_port }};", []),
+        ("{{ ':' ~ web_port }}", []),
+        ("listen {{ web_port + 1 }};", ["web_port"]),
+        ("{{ web_port | default(80) }}", ["web_port"]),
+        ("{{ web_port | default(80) | int }}", []),
+        ("{{ x.web_port }}", []),
+    ],
+)
+def test_a_template_that_reads_a_text_as_it_comes_is_found(source, found):
+    assert unconverted(source) == found
+
+
+READERS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("roles/*/*/**/*.yml", "roles/*/templates/**/*.j2", "playbooks/**/*.yml")
+    for path in ROOT.glob(pattern)
+    if path.parent.name != "meta"
+)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_every_reader_converts_booleans_and_numbers(name):
+    """A text "false" is true in a template, and a text "80" is above no number."""
+    text = (ROOT / name).read_text()
+    if name.endswith(".j2"):
+        found = unconverted(text, native=False)
+    else:
+        found = [
+            (name, source)
+            for source, expression in templates_in(yaml.safe_load(text))
+            for name in unconverted(source, expression)
+        ]
+    # The topology reads the ports, and takes a number as text.
+    found = [entry for entry in found if name != "playbooks/group_vars/all.yml" or entry[0] not in SHARED]
+    assert found == []
 
 
 # --- messages -----------------------------------------------------------------------------------------------------
