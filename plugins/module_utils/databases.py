@@ -1,11 +1,12 @@
 # Copyright: (c) 2026, ntier.django maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""PostgreSQL's data as it lies on a host. Nothing here signs in to a server, and nothing changes a host."""
+"""PostgreSQL's data as it lies on a host, and what a running server reports. Nothing here changes a host."""
 
 from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import stat
 
@@ -71,6 +72,48 @@ def followed(data):
         return ""
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "unreadable"
+
+
+def standby(data):
+    """Return whether a data directory is that of a standby, or of a copy that another server's rows still go to.
+
+    :arg data: folder of the data.
+    """
+    signals = ("standby.signal", "recovery.signal")
+    return any(os.path.exists(os.path.join(data, name)) for name in signals) or bool(followed(data))
+
+
+#: Between two fields of a row as psql prints it.
+SEPARATOR = "\x1f"
+#: The settings that wait for a restart: running value, configured value, file; and when the server has loaded its configuration, in the first row.
+#: A setting that was removed from the files is marked as pending even where its default is the value that runs.
+PENDING = """
+SELECT '', extract(epoch FROM pg_conf_load_time())::text, '', '' UNION ALL (
+SELECT s.name, current_setting(s.name), coalesce(f.setting, s.boot_val || coalesce(nullif(s.unit, ''), '')), coalesce(f.sourcefile, '')
+FROM pg_settings s LEFT JOIN LATERAL (SELECT setting, sourcefile FROM pg_file_settings WHERE name = s.name ORDER BY seqno DESC LIMIT 1) f ON true
+WHERE s.pending_restart AND (f.sourcefile IS NOT NULL OR s.setting IS DISTINCT FROM s.boot_val) ORDER BY s.name)"""
+#: What is wrong in the configuration, so that the server did not load it: file, line, error. A setting that waits for a restart is not wrong.
+ERRORS = """
+SELECT coalesce(sourcefile, ''), coalesce(sourceline, 0), error FROM pg_file_settings
+WHERE error IS NOT NULL AND error <> 'setting could not be applied' ORDER BY seqno"""
+
+
+def ask(run, data, query):
+    """Return the rows of a query, lists of texts; None when the server does not answer within some seconds.
+
+    :arg run: C(AnsibleModule.run_command).
+    :arg data: folder of the data; the running server notes its port and the folder of its socket there.
+    """
+    try:
+        with open(os.path.join(data, "postmaster.pid"), encoding="utf-8") as file:
+            _process, _data, _start, port, folder = [file.readline().strip() for _line in range(5)]
+        owner = pwd.getpwuid(os.stat(data).st_uid).pw_name
+    except (OSError, KeyError):
+        return None
+    command = ["timeout", "10", "runuser", "-u", owner, "--", "psql", "-XAtqw", "-F", SEPARATOR, "-d", "postgres"]
+    environment = {"PGCONNECT_TIMEOUT": "5", "LC_ALL": "C.UTF-8"}
+    status, output, _error = run([*command, "-h", folder, "-p", port, "-c", query], environ_update=environment, cwd="/")
+    return [line.split(SEPARATOR) for line in output.splitlines()] if status == 0 else None
 
 
 def first(paths, configuration="/etc/postgresql"):

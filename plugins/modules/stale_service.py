@@ -67,65 +67,11 @@ newest:
   returned: success
 """
 
-import datetime  # noqa: E402
-import glob  # noqa: E402
-import os  # noqa: E402
 import time  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-#: What systemd says about a unit, as C(systemctl show) writes it.
-PROPERTIES = "ActiveState,ActiveEnterTimestamp,StateChangeTimestamp,ActiveEnterTimestampMonotonic,StateChangeTimestampMonotonic,ReloadResult"
-
-
-def written(paths):
-    """Return when the newest of some files was written, and its path.
-
-    :arg paths: Files and folders. Those that are not there are left out.
-    :returns: A pair of seconds since the epoch and a path, C((0.0, "")) without any file.
-    """
-    found = []
-    for path in [name for pattern in paths for name in glob.glob(pattern)]:
-        inside = [entry.path for entry in os.scandir(path)] if os.path.isdir(path) else []
-        for name in [path, *inside]:
-            try:
-                found.append((os.stat(name).st_mtime, name))
-            except FileNotFoundError:
-                # A link to nowhere, or a file that has just gone.
-                continue
-    return max(found, default=(0.0, ""))
-
-
-def seconds(words, monotonic, booted):
-    """Return a moment that systemd names, in seconds since the epoch.
-
-    :arg words: The moment as C(Mon 2026-11-23 14:31:44.123456 UTC). Before version 250 systemd writes it without fractions and in the host's zone.
-    :arg monotonic: The same in microseconds of the monotonic clock, as text.
-    :arg booted: When that clock was at 0, in seconds since the epoch.
-    """
-    try:
-        # Names of days are in systemd's language, and say nothing that the date does not.
-        moment = datetime.datetime.strptime(words.split(" ", 1)[1], "%Y-%m-%d %H:%M:%S.%f UTC")
-    except ValueError:
-        return booted + int(monotonic) / 1e6
-    return moment.replace(tzinfo=datetime.timezone.utc).timestamp()
-
-
-def read_at(shown, since, booted):
-    """Return when a unit has read its files.
-
-    :arg shown: What C(systemctl show) prints of PROPERTIES, a string.
-    :arg since: C(reload) or C(start).
-    :arg booted: See L(seconds).
-    :returns: Seconds since the epoch, or None for a unit that does not run.
-    """
-    found = dict(line.partition("=")[::2] for line in shown.splitlines())
-    if found.get("ActiveState") not in ("active", "reloading"):
-        return None
-    # Units that can't be reloaded have no result.
-    reloaded = since == "reload" and found.get("ReloadResult", "success") == "success"
-    name = "StateChangeTimestamp" if reloaded else "ActiveEnterTimestamp"
-    return seconds(found[name], found[f"{name}Monotonic"], booted)
+from ansible_collections.ntier.django.plugins.module_utils.units import read_at, show, written  # noqa: E402
 
 
 def main():
@@ -143,10 +89,7 @@ def main():
     systemctl = module.get_bin_path("systemctl", required=True)
     stale = []
     for name in module.params["name"]:
-        shown = module.run_command(
-            [systemctl, "show", "--timestamp=us+utc", "--property=" + PROPERTIES, "--", name], check_rc=True
-        )[1]
-        read = read_at(shown, module.params["since"], booted)
+        read = read_at(module.run_command(show(systemctl, name), check_rc=True)[1], module.params["since"], booted)
         if read is not None and read < at:
             stale.append(name)
     module.exit_json(changed=bool(stale), stale=stale, newest=newest)

@@ -5,10 +5,12 @@ import contextlib
 import importlib
 import json
 import os
+import pathlib
 import re
 import socket
 import struct
 import sys
+import tempfile
 import threading
 import time
 import types
@@ -259,6 +261,92 @@ def test_what_is_written_down_is_whole_and_private(tmp_path):
     handover.write(path, "{")
     with pytest.raises(handover.Fault, match="look at both servers"):
         handover.read(path)
+
+
+# --- the identity under which sockets are connected ---------------------------------------------------------------
+
+
+class Peers(threading.Thread):
+    """A server at a socket of another user, which notes as whom it is reached."""
+
+    def __init__(self, folder, owner):
+        super().__init__(daemon=True)
+        self.path, self.seen = str(folder / ".s.PGSQL.5432"), []
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        os.chown(self.path, owner, -1)
+        os.chmod(self.path, 0o700)
+        self.listener.listen()
+        self.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _peer = self.listener.accept()
+                found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+                self.seen.append(struct.unpack("3i", found)[1])
+                connection.close()
+
+
+@pytest.fixture
+def peers(monkeypatch):
+    """Give a server whose socket belongs to another user than the one who runs the tests."""
+    if os.geteuid():
+        pytest.skip("only root can connect as somebody else")
+    monkeypatch.setattr(handover.Session, "connector", handover.Connector())
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Peers(pathlib.Path(folder), 65534)
+    handover.Session.connector.end()
+
+
+def test_sockets_are_connected_as_their_owner_while_every_thread_stays_who_it_is(peers, tmp_path):
+    stop, others = threading.Event(), set()
+
+    def write():
+        # As the agent replaces PgBouncer's configuration in one thread, while another one opens a console.
+        while not stop.is_set():
+            others.add(os.geteuid())
+            handover.write(str(tmp_path / "file"), "")
+            others.add(os.stat(tmp_path / "file").st_uid)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _number in range(50):
+            handover.Session.connector.connect(peers.path, 5).close()
+    finally:
+        stop.set()
+        writer.join()
+    assert others == {0}
+    time.sleep(0.1)
+    assert peers.seen == [65534] * 50
+
+
+def test_a_socket_that_nobody_listens_at_is_reported_and_the_next_one_is_connected(peers):
+    connector = handover.Session.connector
+    peers.listener.shutdown(socket.SHUT_RDWR)
+    peers.join(5)
+    peers.listener.close()
+    with pytest.raises(ConnectionRefusedError):
+        connector.connect(peers.path, 5)
+    os.unlink(peers.path)
+    again = Peers(pathlib.Path(peers.path).parent, 65534)
+    connector.connect(again.path, 5).close()
+
+
+def test_the_program_that_connects_is_started_again_when_it_was_killed_and_ends_with_this_one(peers):
+    connector = handover.Session.connector
+    connector.connect(peers.path, 5).close()
+    first = connector.process
+    first.kill()
+    first.wait()
+    connector.connect(peers.path, 5).close()
+    second = connector.process
+    assert second.pid != first.pid
+    connector.asking.close()
+    assert second.wait(5) == 0
+    connector.asking = None
 
 
 # --- PgBouncer: a stand-in that speaks PostgreSQL's protocol at a socket ------------------------------------------
@@ -643,6 +731,17 @@ def test_a_pooler_that_does_not_switch_is_asked_again_though_it_was_given_back_b
     assert report["waited_ms"] == {"box1": 900, "web2": 800}
 
 
+def test_a_pooler_that_refuses_is_asked_again_after_longer_and_longer_pauses(run, monkeypatch):
+    """Each request makes its PgBouncer read its files again."""
+    run.state["step"] = "promoting"
+    answering(run, [("web2", "switch")] * 8)
+    rests = []
+    monkeypatch.setattr(handover.time, "sleep", rests.append)
+    run.finish()
+    assert [who for who, do in run.asked if do == "switch"].count("web2") == 9
+    assert rests == [0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2, 2]
+
+
 def test_what_clients_waited_in_an_earlier_move_between_the_same_hosts_is_not_reported_again(run, monkeypatch):
     handover.write(handover.STATE, json.dumps({"id": "box1-db1", "step": "done", "runs": 1, "waited": {"box1": 900}}))
     again = handover.Run(run.plan, lambda text: None)
@@ -829,6 +928,59 @@ def test_a_standby_has_no_less_than_its_primary_and_is_promoted_at_once():
     assert settings == {"max_connections": "120", "wal_retrieve_retry_interval": "50ms"}
 
 
+@pytest.fixture
+def standby(tmp_path, monkeypatch):
+    """What a program is told of a host that becomes a standby, whose configuration has the settings of an earlier time."""
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d/ntier_standby.conf").write_text("max_connections = 900\n")
+    (tmp_path / "start.conf").write_text("auto\n")
+    place = {"start": str(tmp_path / "start.conf"), "data": str(tmp_path / "main"), "binaries": "/b", "unit": "u"}
+    names = {"max_connections": 100, "max_worker_processes": 8, "max_logical_replication_workers": 4, "max_replication_slots": 10}  # fmt: skip
+
+    def own(_config, name):
+        file = tmp_path / "conf.d/ntier_standby.conf"
+        kept = settings_in(file.read_text()) if file.exists() else {}
+        return int(kept.get(name, names[name]))
+
+    monkeypatch.setattr(handover, "own", own)
+    monkeypatch.setattr(handover, "systemctl", lambda *words, **more: None)
+    monkeypatch.setattr(logical, "systemctl", lambda *words, **more: None)
+    return {"name": "db1", "server": {**place, "socket": "/s"}, "role": "r", "passfile": "/p", "authority": "/a", "rate": 0}  # fmt: skip
+
+
+def test_settings_of_a_standby_are_those_of_now_and_go_when_it_is_promoted(standby, tmp_path, monkeypatch):
+    """They come later than the host's own, and would override them for ever."""
+    monkeypatch.setattr(handover, "as_owner", lambda command: (tmp_path / "main.incoming").mkdir())
+    monkeypatch.setattr(handover.Server, "unfence", lambda self: None)
+    source = {"name": "box1", "address": "a", "port": 1, "settings": {"max_connections": 150}}
+    server = handover.Server(standby["server"])
+    handover.copy({**standby, "source": source}, server)
+    file = tmp_path / "conf.d/ntier_standby.conf"
+    assert settings_in(file.read_text())["max_connections"] == "150"
+    monkeypatch.setattr(server, "ask", lambda statement, seconds=5: told.append((statement, file.exists())))
+    told = []
+    server.tidy("r")
+    assert ("SELECT pg_reload_conf()", False) in told
+    server.tidy("r")
+
+
+@pytest.mark.parametrize(
+    ("databases", "expected"),
+    [
+        (1, {}),
+        (2, {"max_logical_replication_workers": "6", "max_worker_processes": "10"}),
+        (5, {"max_logical_replication_workers": "12", "max_worker_processes": "16", "max_replication_slots": "12"}),
+    ],
+)
+def test_few_databases_are_followed_with_the_settings_that_a_host_has_anyway(
+    standby, tmp_path, monkeypatch, databases, expected
+):
+    """Where they go afterwards, the server would have to restart."""
+    config = {**standby, "source": {"dumps": dict.fromkeys(range(databases))}}
+    handover.without_standby_settings(config["server"])
+    assert settings_in(logical.following_settings(config)) == expected
+
+
 # --- the copy -----------------------------------------------------------------------------------------------------
 
 
@@ -959,6 +1111,7 @@ def follower(tmp_path, monkeypatch):
     place = {
         "data": str(tmp_path / "main"),
         "unit": "postgresql@17-main.service",
+        "start": str(tmp_path / "etc/start.conf"),
         "socket": "/run/postgresql/.s.PGSQL.5432",
     }
     result = logical.Follower(place)

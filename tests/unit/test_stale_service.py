@@ -9,6 +9,7 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 from clusters import ROOT
 
+from ansible_collections.ntier.django.plugins.module_utils import units
 from ansible_collections.ntier.django.plugins.modules import stale_service
 
 STARTED, RELOADED = 1_795_444_000.25, 1_795_444_100.5
@@ -44,18 +45,18 @@ def shown(state="active", result="success"):
     ],
 )
 def test_a_unit_has_read_its_files_when_it_started_or_reloaded(text, since, expected):
-    assert stale_service.read_at(text, since, 0) == expected
+    assert units.read_at(text, since, 0) == expected
 
 
 def test_days_may_have_names_of_another_language():
-    assert stale_service.seconds("lun. 2026-11-23 14:26:40.250000 UTC", "0", 0) == STARTED
+    assert units.seconds("lun. 2026-11-23 14:26:40.250000 UTC", "0", 0) == STARTED
 
 
 def test_systemd_of_ubuntu_22_04_knows_no_fractions():
     """Version 249 prints moments in the zone of the host, whatever it is asked for."""
     text = shown().replace(".500000 UTC", " CET").replace(".250000 UTC", " CET")
-    assert stale_service.read_at(text, "start", BOOTED) == STARTED
-    assert stale_service.read_at(text, "reload", BOOTED) == RELOADED
+    assert units.read_at(text, "start", BOOTED) == STARTED
+    assert units.read_at(text, "reload", BOOTED) == RELOADED
 
 
 def test_the_newest_file_counts_and_a_folder_with_what_went_out_of_it(tmp_path):
@@ -67,28 +68,28 @@ def test_the_newest_file_counts_and_a_folder_with_what_went_out_of_it(tmp_path):
     os.utime(folder, (0, 500))
     (folder / "broken").symlink_to("nowhere")
     os.utime(folder, (0, 500))
-    assert stale_service.written([str(folder)]) == (1001.0, str(folder / "b.conf"))
-    assert stale_service.written([str(folder / "a.conf"), str(tmp_path / "nothing")]) == (
+    assert units.written([str(folder)]) == (1001.0, str(folder / "b.conf"))
+    assert units.written([str(folder / "a.conf"), str(tmp_path / "nothing")]) == (
         1000.0,
         str(folder / "a.conf"),
     )
     os.utime(folder, (0, 2000))
-    assert stale_service.written([str(folder)]) == (2000.0, str(folder))
-    assert stale_service.written([str(tmp_path / "nothing")]) == (0.0, "")
-    assert stale_service.written([str(folder / "a*.conf")]) == (1000.0, str(folder / "a.conf"))
+    assert units.written([str(folder)]) == (2000.0, str(folder))
+    assert units.written([str(tmp_path / "nothing")]) == (0.0, "")
+    assert units.written([str(folder / "a*.conf")]) == (1000.0, str(folder / "a.conf"))
 
 
 @pytest.fixture
 def ask(tmp_path, monkeypatch, capfd):
     """Return a function that runs the module beside a systemctl that prints a text for each unit."""
 
-    def run(units, files, **options):
+    def run(shows, files, **options):
         program = tmp_path / "systemctl"
-        cases = "\n".join(f"{name}) cat <<'END'\n{text}END\n;;" for name, text in units.items())
+        cases = "\n".join(f"{name}) cat <<'END'\n{text}END\n;;" for name, text in shows.items())
         program.write_text(f'#!/bin/sh\nfor last; do :; done\ncase "$last" in\n{cases}\n*) exit 1 ;;\nesac\n')
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-        with patch_module_args({"name": list(units), "files": files, **options}), pytest.raises(SystemExit):
+        with patch_module_args({"name": list(shows), "files": files, **options}), pytest.raises(SystemExit):
             stale_service.main()
         return json.loads(capfd.readouterr().out)
 
@@ -99,13 +100,13 @@ def test_units_that_started_before_a_file_was_written_are_named(ask, tmp_path):
     file = tmp_path / "a.conf"
     file.write_text("")
     os.utime(file, (0, RELOADED - 1))
-    units = {"a.service": shown(), "b.service": shown(state="inactive")}
-    found = ask(units, [str(file)])
+    shows = {"a.service": shown(), "b.service": shown(state="inactive")}
+    found = ask(shows, [str(file)])
     assert (found["changed"], found["stale"]) == (False, [])
-    found = ask(units, [str(file)], since="start")
+    found = ask(shows, [str(file)], since="start")
     assert (found["changed"], found["stale"], found["newest"]) == (True, ["a.service"], str(file))
     os.utime(file, (0, RELOADED + 1))
-    assert ask(units, [str(file)])["stale"] == ["a.service"]
+    assert ask(shows, [str(file)])["stale"] == ["a.service"]
 
 
 # --- the roles ----------------------------------------------------------------------------------------------------
@@ -137,5 +138,9 @@ def test_a_service_is_asked_wherever_a_file_would_have_it_read_again(role):
     """A run that is killed before its handlers has written files that the next run finds as they should be."""
     found = set(notified(role))
     written = {name for _module, name in found if not name.startswith("{{")}
-    asked = {name for module, name in found if module == "ntier.django.stale_service"}
+    asked = {
+        name
+        for module, name in found
+        if module in ("ntier.django.stale_service", "ntier.django.database_configuration")
+    }
     assert written - ELSEWHERE <= asked

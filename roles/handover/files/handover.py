@@ -34,10 +34,14 @@ STATE = "/var/lib/ntier-handover/state.json"
 REPORT = "/var/lib/ntier-handover/report.json"
 PLAN = "/etc/ntier-handover/plan.json"
 AGENT = "/etc/ntier-handover/agent.json"
+#: Settings of a standby, in the folder of the server's configuration.
+STANDBY_SETTINGS = "conf.d/ntier_standby.conf"
 #: Whoever changes what a server consists of has this file to himself: a run that was killed may still be at it, or somebody else's.
 LOCK = "/run/ntier-handover.lock"
 #: Seconds between two looks at something that takes milliseconds.
 LOOK = 0.002
+#: Seconds before an agent that has refused is asked again: at first, and at the most, after twice as long each time.
+AGAIN, AGAIN_MOST = 0.05, 2
 #: The bounds of the steps, in seconds; a plan may have others.
 BOUNDS = {
     "connect": 10,  # until every agent has answered
@@ -209,23 +213,95 @@ class Channel:
         return kind, self.take(size - 4)
 
 
+#: A program of its own that connects sockets as their owner. Another thread of this one, which may be writing root's files just then, never runs as
+#: somebody else. It gets a user's number and a path, and returns 0 with the connected socket, or the number of the error; it ends with this program.
+CONNECT = """
+import os, socket, sys
+asked = socket.socket(fileno=int(sys.argv[1]))
+while True:
+    owner, _space, path = asked.recv(4096).decode().partition(" ")
+    if not owner:
+        break
+    found, status = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), 0
+    found.settimeout(5)
+    os.seteuid(int(owner))
+    try:
+        found.connect(path)
+    except OSError as error:
+        status = error.errno or 110
+    finally:
+        os.seteuid(0)
+    socket.send_fds(asked, [str(status).encode()], [] if status else [found.fileno()])
+    found.close()
+"""
+
+
+class Connector:
+    """Connects to sockets as the user who owns them, whom the server behind them trusts."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.asking = self.process = None
+
+    def start(self):
+        """Start the program that connects."""
+        self.asking, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.asking.settimeout(10)
+        with other:
+            command = [sys.executable, "-I", "-S", "-c", CONNECT, str(other.fileno())]
+            self.process = subprocess.Popen(command, pass_fds=[other.fileno()], stdin=subprocess.DEVNULL)
+
+    def end(self):
+        """End it."""
+        if self.asking:
+            self.asking.close()
+            self.process.kill()
+            self.process.wait()
+        self.asking = self.process = None
+
+    def ask(self, owner, path):
+        """Return 0 and the handle of a connected socket, or the number of an error; an OSError or an EOFError says that the program does not answer."""
+        if self.asking is None:
+            self.start()
+        self.asking.sendall(f"{owner} {path}".encode())
+        status, handles, _flags, _address = socket.recv_fds(self.asking, 16, 1)
+        if not status:
+            raise EOFError
+        return int(status), handles
+
+    def connect(self, path, seconds):
+        """Return a socket that is connected to a path."""
+        owner = os.stat(path).st_uid
+        if owner == os.geteuid():
+            found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            found.settimeout(seconds)
+            found.connect(path)
+            return found
+        with self.lock:
+            for last in (False, True):
+                try:
+                    status, handles = self.ask(owner, path)
+                    break
+                except (OSError, EOFError) as error:
+                    # It was killed, or hangs; a new one is started once.
+                    self.end()
+                    if last:
+                        raise ConnectionError(f"nobody can connect to {path} as its owner") from error
+        if status:
+            raise OSError(status, os.strerror(status), path)
+        found = socket.socket(fileno=handles[0])
+        found.settimeout(seconds)
+        return found
+
+
 class Session(Channel):
     """A connection through a server's own socket, as the user whom it trusts there."""
 
-    #: The identity belongs to the whole process.
-    identity = threading.Lock()
+    connector = Connector()
 
     def __init__(self, path, user, database, seconds=5):
-        super().__init__(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-        self.connection.settimeout(seconds)
         owner = os.stat(path).st_uid
-        with self.identity:
-            own = os.geteuid()
-            os.seteuid(owner)
-            try:
-                self.connection.connect(path)
-            finally:
-                os.seteuid(own)
+        super().__init__(self.connector.connect(path, seconds))
         self.connection.sendall(startup(user or pwd.getpwuid(owner).pw_name, database))
         self.answer()
 
@@ -507,7 +583,8 @@ class Server:
         self.until("SELECT NOT pg_is_in_recovery()", seconds, "the standby has not become a primary")
 
     def tidy(self, role):
-        """Forget where the rows came from."""
+        """Forget where the rows came from, and the settings that only a standby needs: they would override the host's own."""
+        without_standby_settings(self.place)
         for setting in ("primary_conninfo", "primary_slot_name"):
             self.ask(f"ALTER SYSTEM RESET {setting}")
         self.ask("SELECT pg_reload_conf()")
@@ -699,8 +776,8 @@ def needed_bytes(size):
 def follow(config):
     """Make this host's server a standby of another, and return what was done.
 
-    :arg config: C(name), C(server) (see Server), C(settings) (the file for settings), C(source) (what L(ready) returns, with C(name), C(address)
-        and C(port)), C(role), C(passfile), C(authority), C(rate).
+    :arg config: C(name), C(server) (see Server), C(source) (what L(ready) returns, with C(name), C(address) and C(port)), C(role), C(passfile),
+        C(authority), C(rate).
     """
     server, source, began = Server(config["server"]), config["source"], time.monotonic()
     what = server.what(BOUNDS["start"])
@@ -797,8 +874,9 @@ def copy(config, server):
         raise Fault(f"host {config['name']}: the data of {source['name']} can't be copied: {fault}") from fault
     systemctl("stop", unit, needed=False)
     server.unfence()
+    without_standby_settings(config["server"])
     enough = {name: max(value, own(config, name)) for name, value in source["settings"].items()}
-    write(config["settings"], standby_settings(enough), like=config["server"]["start"])
+    write(standby_file(config["server"]), standby_settings(enough), like=config["server"]["start"])
     if (server.data / VACANT).exists():
         shutil.rmtree(server.data)
     elif server.data.exists():
@@ -807,6 +885,17 @@ def copy(config, server):
     settle(server.data.parent)
     systemctl("daemon-reload")
     systemctl("start", unit)
+
+
+def standby_file(place):
+    """Return the file that a standby's settings are written to. C(place), see Server."""
+    return os.path.join(os.path.dirname(place["start"]), STANDBY_SETTINGS)
+
+
+def without_standby_settings(place):
+    """Have the host's own settings decide again: those of a standby come later, and would override them. C(place), see Server."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(standby_file(place))
 
 
 def standby_settings(enough):
@@ -1429,7 +1518,7 @@ class Run:
         bounds = self.bounds
         left = list(self.poolers)
         end = time.monotonic() + bounds["reconnect"]
-        fault = None
+        fault, pause = None, AGAIN
         while left:
             try:
                 done = self.all("switch", bounds["switch"], left)
@@ -1439,6 +1528,10 @@ class Run:
             left = [link for link in left if link.name not in done]
             if left and time.monotonic() > end:
                 raise Fault(f"{fault}. The database has moved; run this again to lead these clients to it, too")
+            if left:
+                # One that refuses at once would be asked thousands of times. Its clients wait, so the first pauses are short.
+                time.sleep(pause)
+                pause = min(2 * pause, AGAIN_MOST)
         self.mark("clients go on")
         self.record(
             "promoted",

@@ -381,14 +381,8 @@ def make(config, server):
     server.note(
         id=config["id"], system=source["system"], definitions=source["definitions"], databases=sorted(source["dumps"])
     )
-    workers = len(source["dumps"])
-    handover.write(
-        config["settings"],
-        "# Each database that follows has a worker of its own, and one more while it copies.\n"
-        f"max_logical_replication_workers = {2 * workers + 2}\nmax_worker_processes = {2 * workers + 10}\n"
-        f"max_replication_slots = {2 * workers + 10}\n",
-        like=config["server"]["start"],
-    )
+    handover.without_standby_settings(config["server"])
+    handover.write(handover.standby_file(config["server"]), following_settings(config), like=config["server"]["start"])
     server.unfence()
     systemctl("daemon-reload")
     systemctl("start", unit)
@@ -400,6 +394,21 @@ def make(config, server):
         with session_of(server, name) as session:
             session.ask(subscription(config, number, name), 60)
     server.note(made=True)
+
+
+def following_settings(config):
+    """Return the settings of a server that rows come to: each database has a worker of its own, and one more while it copies.
+
+    What the host has anyway is not named, so that for few databases no restart is needed when the settings go afterwards.
+    """
+    workers = 2 * len(config["source"]["dumps"])
+    needed = {
+        "max_logical_replication_workers": workers + 2,
+        "max_worker_processes": workers + 6,
+        "max_replication_slots": workers + 2,
+    }
+    lines = [f"{name} = {value}\n" for name, value in needed.items() if value > handover.own(config, name)]
+    return "".join(["# Each database that follows has a worker of its own, and one more while it copies.\n", *lines])
 
 
 def drop_slots(config, system):
