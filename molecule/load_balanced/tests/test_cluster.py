@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
+from confined import confined
 from conftest import HOSTS, INVENTORY, WEB
 
 TIERS = {
@@ -68,6 +69,16 @@ def test_a_host_remembers_what_it_serves(cluster, name):
     assert record["figure"] == "20-4"
     assert record["serves"] == [tier for tier, hosts in TIERS.items() if name in hosts]
     assert record["members"] == TIERS
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_daemons_that_others_talk_to_are_confined(cluster, name):
+    """All of them, from their first start on, whichever kernel the host has."""
+    web = {"nginx.service", "pgbouncer.service"}
+    cache = {"memcached.service"}
+    expected = {"lb1": {"haproxy.service"}, "media1": {"nginx.service"}, "cache1": cache, "cache2": cache}
+    expected |= {"box1": web, "web2": web}
+    assert confined(cluster[name]) == expected.get(name, set())
 
 
 def test_the_plan_tells_the_whole_cluster(playbook, addresses, topology):

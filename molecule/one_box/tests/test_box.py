@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from confined import confined
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 SITES = ["guestbook", "plain", "shop"]
@@ -67,6 +68,11 @@ def test_units_are_hardened(box):
     output = box.check_output("systemd-analyze security --no-pager django@guestbook.service")
     exposure = float(output.strip().splitlines()[-1].split(":")[1].split()[0])
     assert exposure < 3.0, output
+
+
+def test_daemons_that_others_talk_to_are_confined(box):
+    """All of them, from their first start on."""
+    assert confined(box) == {"nginx.service", "pgbouncer.service", "memcached.service"}
 
 
 @pytest.fixture(scope="module")

@@ -203,6 +203,20 @@ def test_a_restart_of_the_app_server_fails_no_request(box):
     assert failed == "0", output
 
 
+def test_an_upgrade_of_nginx_fails_no_request(box):
+    """The confined master starts the new program beside itself, hands over its sockets and opens its logs again."""
+    box.check_output("cat > /root/load.py <<'EOF'\n" + LOAD.replace("%", "%%") + "EOF")
+    output = box.check_output(
+        "python3 /root/load.py > /root/load.out & pid=$!; sleep 1; before=$(cat /run/nginx.pid);"
+        " systemctl reload nginx && sleep 1 && service nginx upgrade >&2 && mv /var/log/nginx/access.log /var/log/nginx/access.log.1"
+        " && kill -USR1 $(cat /run/nginx.pid) || exit; wait $pid; cat /root/load.out;"
+        " [ $(systemctl show --property=MainPID --value nginx) != $before ] && [ -s /var/log/nginx/access.log ]"
+    )
+    sent, failed, _examples = output.split(maxsplit=2)
+    assert int(sent) > 50
+    assert failed == "0", output
+
+
 def test_another_app_server_answers_while_the_first_does_not(box, visit):
     """As it does while the first is restarted, which ends it."""
     own, beside = "django@guestbook.service", "django-next@guestbook.service"
