@@ -12,6 +12,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.ntier.django.plugins.filter.sizing import size_in
+from ansible_collections.ntier.django.plugins.module_utils import accounts
 from ansible_collections.ntier.django.plugins.plugin_utils import asis, plan
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults, InventoryError, listed
 from ansible_collections.ntier.django.plugins.plugin_utils.secrets import PLACEHOLDER_ID
@@ -39,6 +40,20 @@ def check_route(cluster: t.Mapping[str, t.Any], host: str, address: str, reason:
         f"has no way to {other} ({serves}) at {address}: {reason}",
         f"Connect their networks, or set ntier_address of {other} to an address that {host} reaches",
     )
+
+
+def check_accounts(
+    cluster: t.Mapping[str, t.Any], host: str, found: t.Mapping[str, t.Mapping[str, t.Any]], faults: Faults
+) -> None:
+    """Note in *faults* accounts and groups of a host that are not the sites' own, and which the sites would take over.
+
+    :arg found: C(accounts) of what the module C(media_state) has found there.
+    """
+    fixed = host in [cluster["uploads"]["server"], *cluster["uploads"]["clients"]]
+    for site in cluster["sites"]:
+        if site["name"] in found:
+            for what, fix in accounts.faults_of(site["name"], site["uid"], found[site["name"]], fixed):
+                faults.add(f"host {host}", what, fix)
 
 
 def check_built(cluster: t.Mapping[str, t.Any], without: t.Iterable[str], faults: Faults) -> None:
@@ -124,6 +139,7 @@ class ActionModule(ActionBase):
                     databases[host]["version"] = str(own.get("database_version") or packaged)
             if "found" in (own.get("__ntier_media") or {}):
                 media[host] = own["__ntier_media"]["found"]
+                check_accounts(cluster, host, media[host].get("accounts") or {}, faults)
             record = (facts.get("ansible_local") or {}).get("ntier")
             if isinstance(record, dict):
                 records[host] = record

@@ -25,6 +25,11 @@ options:
     description: Whether to count the files and their bytes, which takes a while where there are many. Without, both are 0.
     type: bool
     default: true
+  accounts:
+    description:
+      - Name of each site's user → its number. Whose accounts and groups these are is looked up in the same round, since the files are theirs.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: Nothing is ever changed.
@@ -43,7 +48,7 @@ found:
     - C(mounted), type and source of what is mounted on the folder, empty for a plain one; C(client), whether the role P(ntier.django.media_client#role) mounts
       it; C(there), whether the folder is there; C(page), whether it has the page by which the media tier tells that its disk is there; C(sites), the names of
       those that have files; C(files) and C(bytes) of what lies on the host itself; C(free), the free bytes, and C(inodes), the free inodes of its file system;
-      C(move), C(id) and C(step) of the move that began here last.
+      C(move), C(id) and C(step) of the move that began here last; C(accounts), what the host has under each name and number of O(accounts).
   type: dict
   returned: success
 """
@@ -52,7 +57,7 @@ import os  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ansible_collections.ntier.django.plugins.module_utils import databases, media  # noqa: E402
+from ansible_collections.ntier.django.plugins.module_utils import accounts, databases, media  # noqa: E402
 
 
 def main():
@@ -62,6 +67,7 @@ def main():
             "folder": {"type": "path", "default": "/srv/media"},
             "state": {"type": "path", "default": "/var/lib/ntier-media-move/state.json"},
             "measure": {"type": "bool", "default": True},
+            "accounts": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
@@ -85,6 +91,7 @@ def main():
         "disk": databases.disk_of(os.path.dirname(folder) if remote else folder),
         "inodes": inodes,
         "move": databases.handover_of(module.params["state"]),
+        "accounts": accounts.look(module.params["accounts"]),
     }
     module.exit_json(changed=False, found=found)
 

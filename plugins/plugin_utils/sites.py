@@ -66,12 +66,33 @@ _PINNED = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]+\])?==[A-Z
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _REVISION = re.compile(r"^[A-Za-z0-9_][\w./@+-]*$")
 _RESERVED_DATABASES = ("postgres", "template0", "template1", "pgbouncer")
+#: Names that are no roles to PostgreSQL, however they are quoted, and the one by which a database is copied when it moves.
+_RESERVED_USERS = ("public", "none", "ntier_handover")
 _RESERVED_VARIABLES = ("DJANGO_SETTINGS_MODULE", "PYTHONPATH", "SCRIPT_NAME")
-#: Names of accounts and folders that every host already has: a site of that name would share them.
+#: Accounts and groups that a site of the same name would take over, where it can be known without asking a host: the host has it, or gets it with a
+#: package. Debian names newer accounts with a hyphen or an underscore in front, which no site's name has.
 _RESERVED_NAMES = (
-    "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "backup", "list", "irc",
-    "nobody", "postgres", "memcache", "pgbouncer", "www", "nginx", "sshd", "messagebus", "ntier", "django", "current",
+    # The base system of Debian and Ubuntu.
+    "root", "daemon", "bin", "sys", "adm", "tty", "disk", "lp", "mail", "news", "uucp", "man", "proxy", "kmem", "dialout", "fax", "voice", "cdrom",
+    "floppy", "tape", "sudo", "audio", "dip", "backup", "operator", "list", "irc", "src", "gnats", "shadow", "utmp", "video", "sasl", "plugdev",
+    "staff", "games", "users", "nogroup", "nobody", "sync", "input", "sgx", "kvm", "render", "crontab", "netdev", "wheel", "admin",
+    # Login accounts of the distributions' images for clouds and virtual machines.
+    "debian", "ubuntu", "centos", "rocky", "almalinux", "fedora", "azureuser", "opc", "vagrant", "pi", "bitnami", "cloudsdk", "ansible",
+    # What belongs to packages that the roles install, and to those that come with them.
+    "postgres", "pgbouncer", "memcache", "haproxy", "nginx", "www", "apache", "lighttpd", "keepalived", "etcd", "patroni", "pgbackrest", "gluster",
+    "statd", "chrony", "certbot", "sshd", "ssh", "messagebus", "syslog", "polkitd", "systemd", "uuidd", "tcpdump", "landscape", "pollinate", "tss",
+    "fwupd", "usbmux", "ntp", "dhcpcd", "rdma", "lxd", "dnsmasq",
+    # Daemons that are often found beside a site, now or later.
+    "docker", "podman", "containerd", "libvirt", "redis", "valkey", "rabbitmq", "mysql", "mariadb", "mongodb", "elasticsearch", "opensearch",
+    "kibana", "logstash", "grafana", "prometheus", "influxdb", "telegraf", "zabbix", "nagios", "icinga", "munin", "netdata", "jenkins", "gitlab",
+    "git", "gitea", "tomcat", "solr", "zookeeper", "kafka", "minio", "vault", "consul", "nomad", "bind", "unbound", "postfix", "postdrop", "dovecot",
+    "dovenull", "vmail", "opendkim", "clamav", "ftp", "sftp", "proftpd", "squid", "varnish", "vcache", "stunnel4", "openvpn", "caddy", "traefik",
+    "uwsgi", "celery",
+    # The collection's own.
+    "ntier", "django", "current",
 )  # fmt: skip
+#: The folder of all sites' uploads lies beside the sites' own.
+_RESERVED_FOLDERS = {"media": "/srv/media is the folder of all sites' uploads"}
 
 
 def normalise_sites(sites: t.Any, faults: Faults) -> list[dict[str, t.Any]]:
@@ -152,7 +173,17 @@ def _check_values(site: dict[str, t.Any], where: str, faults: Faults) -> None:
             "Use 1 to 31 lower-case letters, digits and '_', a letter first",
         )
     elif name in _RESERVED_NAMES:
-        faults.add(where, f"the name '{name}' belongs to the system", "Choose another name")
+        faults.add(
+            where,
+            f"the name '{name}' belongs to the system or to a daemon: the site would take over the account or the group, and its rights",
+            f"Choose another name, such as {name}_site",
+        )
+    elif name in _RESERVED_FOLDERS:
+        faults.add(
+            where,
+            f"the name '{name}' can't be a folder of its own: {_RESERVED_FOLDERS[name]}",
+            f"Choose another name, such as {name}_site",
+        )
     if site["domains"] is not None:
         if not site["domains"]:
             faults.add(where, "'domains' is an empty list", _REQUIRED_FIX["domains"])
@@ -300,7 +331,8 @@ def _normalise_database(site: dict[str, t.Any], where: str, faults: Faults) -> d
             result[key] = value
     for key in ("name", "user"):
         value = result[key]
-        if key == "user" and value == result["name"] and "user" not in given:
+        no_role = key == "user" and value in _RESERVED_USERS
+        if key == "user" and value == result["name"] and "user" not in given and not no_role:
             continue  # the same wrong word is said once
         if key not in given and (value is None or not _NAME.fullmatch(value)):
             continue  # the site's name is missing or wrong, which is said already
@@ -310,10 +342,10 @@ def _normalise_database(site: dict[str, t.Any], where: str, faults: Faults) -> d
                 f"PostgreSQL would not take the database {key} {shown(value)}",
                 "Use 1 to 63 lower-case letters, digits and '_', no digit first",
             )
-        elif value in _RESERVED_DATABASES or value.startswith("pg_"):
+        elif value in _RESERVED_DATABASES or value.startswith("pg_") or no_role:
             faults.add(
                 where,
-                f"the database {key} '{value}' belongs to PostgreSQL or PgBouncer",
+                f"the database {key} '{value}' belongs to PostgreSQL, PgBouncer or ntier.django",
                 f"Choose another, such as database: {{{key}: {site['name']}_site}}",
             )
     return result

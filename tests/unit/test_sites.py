@@ -253,6 +253,34 @@ def test_something_else_than_a_list_of_sites_is_refused(value, what):
     assert what in fault
 
 
+# --- names of accounts, groups and folders that are there already ---------------------------------------------------
+
+#: What `getent passwd` and `getent group` list: a fresh Debian 12 and Ubuntu 24.04, with the packages that the roles install.
+OF_THE_SYSTEM = (
+    "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data", "backup", "list", "irc",
+    "_apt", "nobody", "systemd-network", "messagebus", "adm", "tty", "disk", "kmem", "dialout", "fax", "voice", "cdrom", "floppy", "tape",
+    "sudo", "audio", "dip", "operator", "src", "shadow", "utmp", "video", "sasl", "plugdev", "staff", "users", "nogroup", "input", "sgx",
+    "kvm", "render", "crontab", "netdev", "systemd-journal", "systemd-timesync", "_ssh", "sshd", "polkitd", "ssl-cert", "postgres",
+    "memcache", "haproxy", "_chrony", "_rpc", "statd", "uuidd", "tcpdump", "landscape", "pollinate", "tss", "syslog", "dnsmasq", "lxd",
+    "rdma", "usbmux",
+)  # fmt: skip
+OF_IMAGES = ("admin", "debian", "ubuntu", "vagrant", "ec2-user", "azureuser")
+OF_DAEMONS = ("docker", "redis", "rabbitmq", "mysql", "nginx", "git")
+
+
+@pytest.mark.parametrize("name", [*OF_THE_SYSTEM, *OF_IMAGES, *OF_DAEMONS])
+def test_a_site_takes_no_account_over_that_hosts_are_known_to_have(name):
+    (fault,) = [fault for fault in faults_of(a_site(name=name)) if "the name" in fault]
+    assert f"the name '{name}'" in fault
+
+
+@pytest.mark.parametrize("name", ["public", "none"])
+def test_a_site_whose_name_is_no_role_to_postgresql(name):
+    (fault,) = faults_of(a_site(name=name))
+    assert f"the database user '{name}' belongs to" in fault and f"database: {{user: {name}_site}}" in fault
+    assert faults_of(a_site(name=name, database={"user": f"{name}_site"})) == []
+
+
 # --- values -------------------------------------------------------------------------------------------------------
 
 
@@ -264,7 +292,8 @@ def test_something_else_than_a_list_of_sites_is_refused(value, what):
         ({"name": "my-blog"}, "the name 'my-blog' can't be a system user", "digits and '_'"),
         ({"name": "b" * 32}, "can't be a system user", "Use 1 to 31"),
         ({"name": "blog\n"}, "the name 'blog\\n' can't be a system user", "Use 1 to 31"),
-        ({"name": "root"}, "the name 'root' belongs to the system", "Choose another"),
+        ({"name": "root"}, "the name 'root' belongs to the system", "Choose another name, such as root_site."),
+        ({"name": "media"}, "the name 'media' can't be a folder of its own: /srv/media is", "such as media_site."),
         ({"domains": []}, "'domains' is an empty list", "List the host names"),
         ({"domains": ["https://example.com"]}, "the domain 'https://example.com' is no host name", "without scheme"),
         ({"domains": ["example.com:8000"]}, "the domain 'example.com:8000' is no host name", "port"),
@@ -396,10 +425,13 @@ def test_a_source_that_cant_work_is_refused(source, what, fix):
         ({"name": "pg_x"}, "the database name 'pg_x' belongs to PostgreSQL", "database: {name: blog_site}"),
         (
             {"name": "pgbouncer"},
-            "the database name 'pgbouncer' belongs to PostgreSQL or PgBouncer",
+            "the database name 'pgbouncer' belongs to PostgreSQL, PgBouncer or ntier.django",
             "{name: blog_site}",
         ),
         ({"user": "postgres"}, "the database user 'postgres' belongs to PostgreSQL", "database: {user: blog_site}"),
+        ({"user": "public"}, "the database user 'public' belongs to PostgreSQL", "database: {user: blog_site}"),
+        ({"user": "none"}, "the database user 'none' belongs to PostgreSQL", "database: {user: blog_site}"),
+        ({"user": "ntier_handover"}, "the database user 'ntier_handover' belongs to", "database: {user: blog_site}"),
         ({"host": "db1"}, "database has the unknown key 'host'", "It has name, user and extensions"),
         ({"extensions": "pg_trgm"}, "database.extensions is 'pg_trgm'", "Give it a list of names"),
         ({"extensions": [5]}, "database.extensions is [5]", "Give it a list of names"),
