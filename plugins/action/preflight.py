@@ -10,6 +10,7 @@ import re
 import typing as t
 
 import yaml
+from ansible import constants
 from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as core_version
@@ -58,6 +59,17 @@ def check_core(version: str, faults: Faults) -> None:
             "ansible-core on this controller",
             f"is {version}",
             f"ntier.django needs {least} or newer: pip install 'ansible-core>={least}'",
+        )
+
+
+def check_strategy(strategy: str, faults: Faults) -> None:
+    """Note in *faults* a strategy that lets hosts run ahead of each other: with it a failed host does not stop the others."""
+    name = strategy.rpartition(".")[2]
+    if name.removeprefix("mitogen_") in ("free", "host_pinned"):
+        faults.add(
+            "ansible.cfg or ANSIBLE_STRATEGY",
+            f"sets the strategy {name}, which lets hosts run ahead of each other and goes on when one of them fails",
+            "Use linear or mitogen_linear",
         )
 
 
@@ -119,6 +131,7 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         faults = Faults()
         check_core(core_version, faults)
+        check_strategy(str(constants.DEFAULT_STRATEGY), faults)
         self._check_variables(variables, faults)
         cluster = self._topology(variables, faults)
         if cluster:

@@ -13,7 +13,12 @@ from test_asis import FULL, PRIMARY, WALK, files, kept
 from test_certificates import certificate, key
 
 from ansible_collections.ntier.django.plugins.action.plan import SUPPORTED, _release, check_system
-from ansible_collections.ntier.django.plugins.action.preflight import check_core, check_folders, origin_of
+from ansible_collections.ntier.django.plugins.action.preflight import (
+    check_core,
+    check_folders,
+    check_strategy,
+    origin_of,
+)
 from ansible_collections.ntier.django.plugins.plugin_utils import asis, secrets
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults
 
@@ -606,6 +611,22 @@ def test_an_ansible_that_is_too_old_is_refused(version):
 def test_an_ansible_that_is_new_enough_is_allowed(version):
     faults = Faults()
     check_core(version, faults)
+    assert not faults
+
+
+@pytest.mark.parametrize("name", ["free", "ansible.builtin.free", "host_pinned", "mitogen_free", "mitogen_host_pinned"])
+def test_a_strategy_without_lockstep_is_a_fault(name):
+    faults = Faults()
+    check_strategy(name, faults)
+    (sentence,) = faults.sentences
+    assert name.rpartition(".")[2] in sentence
+    assert "Use linear or mitogen_linear" in sentence
+
+
+@pytest.mark.parametrize("name", ["linear", "ansible.builtin.linear", "mitogen_linear", "debug"])
+def test_strategies_in_lockstep_are_no_fault(name):
+    faults = Faults()
+    check_strategy(name, faults)
     assert not faults
 
 
