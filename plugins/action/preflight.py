@@ -17,7 +17,15 @@ from ansible.release import __version__ as core_version
 from ansible.utils.display import Display
 
 from ansible_collections.ntier.django.plugins.filter.topology import addresses
-from ansible_collections.ntier.django.plugins.plugin_utils import certificates, rolevars, selection, topology, wiring
+from ansible_collections.ntier.django.plugins.plugin_utils import (
+    certificates,
+    private,
+    rolevars,
+    selection,
+    sources,
+    topology,
+    wiring,
+)
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults, InventoryError, listed
 
 try:  # where a value was written is known to ansible-core, but not offered to plugins yet
@@ -102,6 +110,36 @@ def check_folders(sites: t.Iterable[t.Mapping[str, t.Any]], directory: str, faul
             )
 
 
+def check_sources(
+    sites: t.Iterable[t.Mapping[str, t.Any]], directory: str, known: t.Mapping[str, str], faults: Faults
+) -> list[str]:
+    """Note in *faults* every source folder that can't be released as it is; return what a user should hear of the others.
+
+    :arg known: what never belongs to a release, the value of the lookup C(private_paths).
+    """
+    warnings = []
+    for site in sites:
+        folder = wiring.resolve_path(site["source"]["location"], directory)
+        if site["source"]["kind"] != "path" or not os.path.isdir(folder):
+            continue
+        where = f"ntier_sites, site {site['name']}"
+        try:
+            content = sources.look(folder, known)
+        except sources.SourceError as error:
+            faults.add(where, f"source.path can't be released: {error.what}", error.fix)
+            continue
+        except OSError as error:
+            faults.add(where, f"source.path {folder} can't be read: {error}", "Correct its permissions")
+            continue
+        by_kind: dict[str, list[str]] = {}
+        for name, what in content.guessed.items():
+            by_kind.setdefault(what, []).append(name)
+        for what, names in by_kind.items():
+            shown = ", ".join(names[:3]) + f" and {len(names) - 3} more" if len(names) > 3 else listed(names)
+            warnings.append(f"{where}: the release leaves out {shown} of {folder}: {what}")
+    return warnings
+
+
 def origin_of(value: t.Any) -> str | None:
     """Return file and line of a value from the inventory, or None."""
     tag = Origin.get_tag(value) if Origin is not None else None
@@ -126,6 +164,7 @@ class ActionModule(ActionBase):
                 "build": {"type": "bool", "default": True},
                 "releases": {"type": "bool", "default": False},
                 "command": {"type": "bool", "default": False},
+                "sources": {"type": "bool", "default": True},
             }
         )
         variables = task_vars or {}
@@ -136,7 +175,9 @@ class ActionModule(ActionBase):
         cluster = self._topology(variables, faults)
         if cluster:
             check_folders(cluster["sites"], str(self._value("ntier_inventory_directory", variables)), faults)
-            self._check_selection(cluster["sites"], variables, faults)
+            chosen = self._check_selection(cluster["sites"], variables, faults)
+            if self._task.args.get("sources", True):
+                self._check_sources(chosen, variables, faults)
             hooks = self._plain(self._value("release_hooks", variables))
             selection.check_hooks(hooks, [site["name"] for site in cluster["sites"]], faults)
             self._check_certificates(cluster, str(self._value("ntier_inventory_directory", variables)), faults)
@@ -182,16 +223,37 @@ class ActionModule(ActionBase):
         for sentence in certificates.check(cluster["sites"], directory, faults, read=read):
             display.warning(sentence)
 
-    def _check_selection(self, sites: list[dict[str, t.Any]], variables: dict[str, t.Any], faults: Faults) -> None:
-        """Check what the command line says of a release: the one site, and another version than the inventory's."""
+    def _check_sources(self, sites: list[dict[str, t.Any]], variables: dict[str, t.Any], faults: Faults) -> None:
+        """Check that what would be sent of each folder is the project's and nothing else."""
+
+        def evaluate(name: str) -> t.Any:
+            try:
+                return self._value(name, variables)
+            except AnsibleError:
+                return None
+
+        if any(site["source"]["kind"] == "path" for site in sites):
+            known = private.paths(variables, evaluate)
+            for sentence in check_sources(
+                sites, str(self._value("ntier_inventory_directory", variables)), known, faults
+            ):
+                display.warning(sentence)
+
+    def _check_selection(
+        self, sites: list[dict[str, t.Any]], variables: dict[str, t.Any], faults: Faults
+    ) -> list[dict[str, t.Any]]:
+        """Check what the command line says of a release: the one site, and another version than the inventory's.
+
+        :return: the sites that the run is about.
+        """
         version = self._value("release_version", variables)
         if self._task.args.get("command", False):
             selection.check_command(sites, self._value("site", variables), self._value("command", variables), faults)
-            return
+            return sites
         if not self._task.args.get("releases", False):
             if version:
                 display.warning("Only the playbook release reads release_version; this run goes by the inventory")
-            return
+            return sites
         chosen = selection.select(sites, self._value("site", variables), version, faults)
         usual = {site["name"]: selection.version_of(site) for site in sites}
         for site in chosen:
@@ -200,6 +262,7 @@ class ActionModule(ActionBase):
                     f"Site {site['name']} is released at {version}. Its inventory says {usual[site['name']]}, and the next run without"
                     f" release_version goes back to that, unless you write {version} there"
                 )
+        return chosen
 
     def _plain(self, value: t.Any) -> t.Any:
         """Return lists and dictionaries that evaluate lazily as plain ones."""

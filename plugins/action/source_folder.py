@@ -23,7 +23,11 @@ class ActionModule(ActionBase):
         """Return the result of the task."""
         result = super().run(tmp, task_vars)
         _spec, arguments = self.validate_argument_spec(
-            {"src": {"type": "path", "required": True}, "dest": {"type": "path", "required": True}}
+            {
+                "src": {"type": "path", "required": True},
+                "dest": {"type": "path", "required": True},
+                "private": {"type": "dict", "default": {}},
+            }
         )
         if self._task.check_mode:
             result.update(changed=True)
@@ -32,7 +36,9 @@ class ActionModule(ActionBase):
         try:
             with os.fdopen(handle, "wb") as archive:
                 try:
-                    count = sources.pack(arguments["src"], archive)
+                    count = sources.pack(arguments["src"], archive, arguments["private"])
+                except sources.SourceError as error:
+                    raise AnsibleActionFail(str(error)) from error
                 except OSError as error:
                     raise AnsibleActionFail(f"The source folder {arguments['src']} can't be read: {error}") from error
             self._make_tmp_path()

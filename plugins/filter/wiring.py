@@ -15,18 +15,22 @@ from ansible_collections.ntier.django.plugins.plugin_utils import wiring as wire
 OVERLAY = pathlib.Path(__file__).resolve().parents[2] / "roles/release/files/overlay"
 
 
-def with_revisions(sites: t.Sequence[t.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
+def with_revisions(
+    sites: t.Sequence[t.Mapping[str, t.Any]], private: t.Mapping[str, str] | None = None
+) -> list[dict[str, t.Any]]:
     """Return release sites as the module C(release_state) compares them: without secrets.
 
     C(source.revision) is set where the controller knows it: content of a folder, version of a package. C(configuration)
     stands for settings, environment and the collection's own settings overlay, which are part of a release as its code is.
+
+    :arg private: what never belongs to a release, the value of the lookup C(private_paths).
     """
-    overlay = sources.digest(str(OVERLAY))
+    overlay = sources.plain_digest(str(OVERLAY))
     result = []
     for site in sites:
         source = dict(site["source"])
         if source["kind"] == "path":
-            source["revision"] = sources.digest(source["location"])
+            source["revision"] = sources.digest(source["location"], private)
         elif source["kind"] == "package":
             source["revision"] = source["location"].split("==")[1]
         content = json.dumps([site.get("runtime"), site.get("environment"), overlay], sort_keys=True, default=dict)

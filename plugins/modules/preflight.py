@@ -29,6 +29,11 @@ options:
     type: bool
     default: false
     version_added: 1.2.0
+  sources:
+    description: Whether releases may be made of the source folders, so that what can't be released of them is a fault too.
+    type: bool
+    default: true
+    version_added: 1.2.0
 attributes:
   check_mode:
     description: Nothing is ever changed.

@@ -13,6 +13,7 @@ author: ntier.django maintainers (@ntier)
 description:
   - Sends the files of a project in one piece. In a git work tree these are the files that git tracks or would offer to track; elsewhere all but what
     tools leave behind, such as C(__pycache__) and virtual environments.
+  - What belongs to Ansible is left out, such as C(group_vars) and files that its vault encrypted.
 options:
   src:
     description: Folder on the controller.
@@ -22,6 +23,11 @@ options:
     description: Folder on the host, which has to be there.
     type: path
     required: true
+  private:
+    description: Files and folders of the controller that are left out, path → what it is. The lookup P(ntier.django.private_paths#lookup) knows them.
+    type: dict
+    default: {}
+    version_added: 1.2.0
 attributes:
   check_mode:
     description: Nothing is sent in check mode.

@@ -16,6 +16,7 @@ from ansible_collections.ntier.django.plugins.action.plan import SUPPORTED, _rel
 from ansible_collections.ntier.django.plugins.action.preflight import (
     check_core,
     check_folders,
+    check_sources,
     check_strategy,
     origin_of,
 )
@@ -221,6 +222,8 @@ def all_runs():
                     "ntier_sites": [
                         a_site("blog", source={"path": "nowhere"}),
                         a_site("shop", source={"path": "../project", "directory": "x"}),
+                        a_site("wiki", source={"path": "../broken"}),
+                        a_site("forum", source={"path": "."}),
                         a_site("diary", source={"git": "git@git.example.com:diary.git", "key_file": "keys/diary"}),
                         a_site(
                             "polls",
@@ -232,6 +235,8 @@ def all_runs():
                 "inventory/group_vars/ntier_secrets.yml": {
                     "ntier_secrets": {"blog": {"secret_key": "hunter2"}, "shop": {}}
                 },
+                "broken/.git": "gitdir: /nowhere\n",
+                "broken/secret.env": "PASSWORD=hunter2\n",
             },
         ),
         "hosts": Run(
@@ -418,6 +423,9 @@ FAULTS = {
     "sources": [
         "ntier_sites, site blog: source.path is FOLDER/inventory/nowhere, which is no folder on this controller. Correct the path",
         "ntier_sites, site shop: source.directory 'x' is not in FOLDER/project. Name a folder inside it",
+        "ntier_sites, site wiki: source.path can't be released: FOLDER/broken lies in a git repository (FOLDER/broken/.git), but git does not list"
+        " its files: not a git repository: /nowhere. Make 'git -C FOLDER/broken status' work; if this is no repository, remove FOLDER/broken/.git.",
+        "ntier_sites, site forum: source.path can't be released: FOLDER/inventory is the inventory, too: Ansible reads every file in it",
         "ntier_sites, site diary: source.key_file is FOLDER/inventory/keys/diary, which is no file on this controller.",
         "ntier_sites, site polls: certificate.file is FOLDER/inventory/tls/polls.pem, which is no file on this controller.",
         "ntier_sites, site polls: certificate.key_file is FOLDER/inventory/tls/polls.key, which is no file on this controller.",
@@ -682,6 +690,21 @@ def test_source_folders_are_looked_for_from_the_inventory_on(tmp_path):
     check_folders(
         [{"name": "shop", "source": {"kind": "git", "location": "nowhere", "directory": "x"}}], str(tmp_path), faults
     )
+    assert not faults
+
+
+def test_what_a_release_leaves_out_by_its_look_is_a_warning(tmp_path):
+    files = ["blog/deploy/group_vars/a.yml", *(f"blog/secret{number}.yml" for number in range(4)), "blog/manage.py"]
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("$ANSIBLE_VAULT;1.1;AES256\n" if "secret" in name else "x: 1\n")
+    faults = Faults()
+    site = {"name": "blog", "source": {"kind": "path", "location": "blog", "directory": ""}}
+    assert check_sources([site], str(tmp_path), {}, faults) == [
+        f"ntier_sites, site blog: the release leaves out deploy/group_vars/a.yml of {tmp_path}/blog: Ansible's folder group_vars",
+        f"ntier_sites, site blog: the release leaves out secret0.yml, secret1.yml, secret2.yml and 1 more of {tmp_path}/blog:"
+        " encrypted with Ansible's vault",
+    ]
     assert not faults
 
 
