@@ -17,6 +17,7 @@ from ansible.release import __version__ as core_version
 from ansible.utils.display import Display
 
 from ansible_collections.ntier.django.plugins.filter.topology import addresses
+from ansible_collections.ntier.django.plugins.module_utils import releases, requirements
 from ansible_collections.ntier.django.plugins.plugin_utils import (
     certificates,
     private,
@@ -110,6 +111,24 @@ def check_folders(sites: t.Iterable[t.Mapping[str, t.Any]], directory: str, faul
             )
 
 
+def check_requirements(folder: str, site: t.Mapping[str, t.Any]) -> None:
+    """Read the requirement file that the release will be built of, if it is one.
+
+    :raises RequirementError: when it can't be used as it is.
+    """
+    places = [os.path.join(folder, site["source"].get("directory") or ""), folder]
+
+    def find(name: str) -> str | None:
+        return next((path for path in (os.path.join(place, name) for place in places) if os.path.isfile(path)), None)
+
+    named = site.get("requirements")
+    if not named and find("uv.lock") and find("pyproject.toml"):
+        return
+    path = next((path for path in map(find, [named] if named else releases.REQUIREMENT_FILES) if path), None)
+    if path and not path.endswith((".toml", ".py", ".cfg")):
+        requirements.hashes_of(requirements.read(path, folder))
+
+
 def check_sources(
     sites: t.Iterable[t.Mapping[str, t.Any]], directory: str, known: t.Mapping[str, str], faults: Faults
 ) -> list[str]:
@@ -131,6 +150,10 @@ def check_sources(
         except OSError as error:
             faults.add(where, f"source.path {folder} can't be read: {error}", "Correct its permissions")
             continue
+        try:
+            check_requirements(folder, site)
+        except requirements.RequirementError as error:
+            faults.sentences.append(f"{where}: {error}.")
         by_kind: dict[str, list[str]] = {}
         for name, what in content.guessed.items():
             by_kind.setdefault(what, []).append(name)

@@ -13,6 +13,8 @@ author: ntier.django maintainers (@ntier)
 description:
   - Resolves the project's requirements together with what every site needs, builds wheels of them once, and installs those and nothing else into
     a virtual environment of the release's own.
+  - Each package is fetched from the index that it was resolved from, and has to have one of the hashes that the requirements name; without any, of
+    those that the index named.
   - Run it as the site's user, in a folder that belongs to it. What it leaves is complete, or it fails with the program's own last lines.
 options:
   site:
@@ -39,6 +41,11 @@ options:
     description: The site's settings module, where a project without requirements may hint at its version of Django.
     type: str
     default: ""
+  index:
+    description: Address of a further package index; it may have a password in it, which is not shown.
+    type: str
+    default: ""
+    version_added: 1.2.0
   prebuilt:
     description: Whether the folder has project, settings and wheels of another host's build already, so that only a virtual environment is made.
     type: bool
@@ -79,12 +86,14 @@ seconds:
 import glob  # noqa: E402
 import os  # noqa: E402
 import re  # noqa: E402
+import shutil  # noqa: E402
 import subprocess  # noqa: E402
 import time  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
 from ansible_collections.ntier.django.plugins.module_utils import releases  # noqa: E402
+from ansible_collections.ntier.django.plugins.module_utils import requirements as files  # noqa: E402
 
 
 class BuildError(Exception):
@@ -94,7 +103,9 @@ class BuildError(Exception):
 class Builder:
     """One release in the making."""
 
-    def __init__(self, site, folder, uv, pip, cache, settings):
+    def __init__(self, site, folder, uv, pip, cache, settings, index=""):
+        self.index = index or site["source"].get("index") or ""
+        self.file, self.hashes, self.credentials = files.File(), {}, files.credentials_in(self.index)
         self.site, self.folder, self.uv, self.pip, self.settings = site, folder, uv, pip, settings
         self.app = os.path.join(folder, "app")
         self.project = os.path.join(folder, "project")
@@ -141,9 +152,8 @@ class Builder:
             program = " ".join(
                 [os.path.basename(command[0]), *[word for word in command[1:3] if not word.startswith(("-", "/"))]]
             )
-            raise BuildError(
-                f"{name}: {program} ended with exit status {done.returncode}:\n{releases.last_lines(done.stderr + done.stdout)}"
-            )
+            said = files.masked(releases.last_lines(done.stderr + done.stdout))
+            raise BuildError(f"{name}: {program} ended with exit status {done.returncode}:\n{said}")
         return done.stdout
 
     def link_project(self):
@@ -175,7 +185,6 @@ class Builder:
                     "--frozen",
                     "--no-dev",
                     "--no-emit-project",
-                    "--no-hashes",
                     "--project",
                     os.path.dirname(self._find("uv.lock")),
                     "-o",
@@ -223,9 +232,46 @@ class Builder:
             file.write("".join(f"{line}\n" for line in lines))
         return [path]
 
-    def resolve(self, own):
-        """Write the lock file: the project's own requirements first, then with what it lacks to run here."""
-        index = self.site["source"].get("index")
+    def read(self, own):
+        """Take over what the requirement files say of hashes and indexes."""
+        for path in own:
+            if not path.endswith((".toml", ".py", ".cfg")):
+                file = files.read(path, self.app if path.startswith(f"{self.app}/") else os.path.dirname(path))
+                # What uv exports has hashes wherever there can be one: a repository or a folder has none.
+                wanted = files.hashes_of(file, complete=os.path.basename(path) != "exported.txt")
+                for name, values in wanted.items():
+                    self.hashes.setdefault(name, []).extend(values)
+                self.file.options += file.options
+                self.file.entries += file.entries
+        for name in ("pyproject.toml", "uv.toml"):
+            if self._find(name):
+                self._note_credentials(self._find(name))
+        for path in own:
+            self._note_credentials(path)
+        for _option, value in self.file.options:
+            self.credentials.update(files.credentials_in(value))
+
+    def _note_credentials(self, path):
+        if os.path.isfile(path):
+            with open(path, encoding="utf-8", errors="replace") as file:
+                self.credentials.update(files.credentials_in(file.read()))
+
+    def _place(self, own):
+        """Return the exported requirements as files that also say which index uv.lock took each of them from."""
+        with open(self._find("uv.lock"), encoding="utf-8") as file:
+            places = files.registries(file.read())
+        placed = [entry for entry in self.file.entries if entry.name in places]
+        if not placed:
+            return own
+        rest = [entry.text for entry in self.file.entries if entry.name not in places]
+        os.makedirs(os.path.join(self.folder, "locked"), exist_ok=True)
+        text = files.pinned_project(placed, places, self.credentials)
+        return self._write(text.splitlines(), "locked/pyproject.toml") + (
+            self._write(rest, "exported.in") if rest else []
+        )
+
+    def _compile(self, lock):
+        """Return the command that resolves requirements to a lock file, which says where each package comes from."""
         command = [
             self.uv,
             "pip",
@@ -233,12 +279,46 @@ class Builder:
             "--quiet",
             "--no-header",
             "--no-annotate",
+            "--generate-hashes",
+            "--emit-index-annotation",
+            "--emit-index-url",
+            "--emit-find-links",
+            "--emit-build-options",
             "--python",
             self.python,
             "--output-file",
-            self.lock,
+            lock,
         ]
-        command += ["--index", index, "--index-strategy", "unsafe-best-match"] if index else []
+        command += ["--prerelease", "allow"] if self.file.values("--pre") else []
+        for host in self.file.values("--trusted-host"):
+            command += ["--trusted-host", host]
+        if files.passwords_in(self.index):
+            self.environment["UV_INDEX"] = self.index  # not where every user of the host can read it
+        elif self.index:
+            command += ["--index", self.index]
+        return command
+
+    def _check_complete(self, own):
+        """Fail when hashes are asked for, and a package that the requirements need is not among them."""
+        lock = os.path.join(self.folder, "own.in")
+        self.step("resolve", self._compile(lock) + own)
+        with open(lock, encoding="utf-8") as file:
+            lock = files.read_lock(file.read())
+        missing = sorted(entry.text for entry in lock.entries if not set(entry.keys) & set(self.hashes))
+        if missing:
+            raise BuildError(
+                f"requirements: they have hashes, and need {', '.join(missing)}, of which they have none. Add what is missing with"
+                " its hash, as 'uv pip compile --generate-hashes' does"
+            )
+
+    def resolve(self, own):
+        """Write the lock file: the project's own requirements first, then with what it lacks to run here."""
+        self.read([path for path in own if os.path.isfile(path)])
+        command = self._compile(self.lock)
+        if any(os.path.basename(path) == "exported.txt" for path in own):
+            own = self._place(own)
+        elif self.hashes:
+            self._check_complete(own)
         extra = self._write([*releases.base_packages(self.site), *(self.site.get("packages") or [])], "base.in")
         self.step("resolve", command + own + extra)
         with open(self.lock, encoding="utf-8") as file:
@@ -249,29 +329,52 @@ class Builder:
         with open(self.lock, encoding="utf-8") as file:
             return len(releases.package_names(file.read()))
 
+    def _wanted(self, lock):
+        """Return the lock with the hashes of the user's own files where they have some."""
+        for entry in lock.entries:
+            entry.hashes = next((self.hashes[key] for key in entry.keys if key in self.hashes), entry.hashes)
+        return lock
+
+    def build_wheels(self):
+        """Fetch each package from where it was resolved, or fail; build what is no wheel yet."""
+        with open(self.lock, encoding="utf-8") as file:
+            lock = self._wanted(files.read_lock(file.read()))
+        for number, (text, hashed) in enumerate(files.batches(lock, self.credentials, self.file)):
+            (path,) = self._write(text.splitlines(), f"wheels{number}.in")
+            wheel = [self.pip, "--python", self.python, "wheel", "--quiet", "--no-deps"]
+            wheel += ["--require-hashes"] if hashed else []
+            self.step("wheels", [*wheel, "--wheel-dir", self.wheels, "--requirement", path])
+
     def build(self):
         """Do all steps; return what the module returns."""
+        try:
+            return self._build()
+        except files.RequirementError as error:
+            raise BuildError(str(error)) from error
+        finally:
+            # Addresses in them may have passwords.
+            self._clean_lock()
+            shutil.rmtree(os.path.join(self.folder, "locked"), ignore_errors=True)
+            for path in glob.glob(os.path.join(self.folder, "*.in")) + glob.glob(
+                os.path.join(self.folder, "exported.txt")
+            ):
+                os.unlink(path)
+
+    def _clean_lock(self):
+        """Keep of the lock file what was chosen, with the hashes that counted, and not the options that led there."""
+        if os.path.isfile(self.lock):
+            with open(self.lock, encoding="utf-8") as file:
+                lock = self._wanted(files.read_lock(file.read()))
+            with open(self.lock, "w", encoding="utf-8") as file:
+                file.write(files.write_lock(lock))
+
+    def _build(self):
         self.link_project()
         self.make_environment()
         own, found = self.requirements()
         count = self.resolve(own)
-        index = self.site["source"].get("index")
-        wheel = [
-            self.pip,
-            "--python",
-            self.python,
-            "wheel",
-            "--quiet",
-            "--no-deps",
-            "--wheel-dir",
-            self.wheels,
-            "--requirement",
-            self.lock,
-        ]
-        self.step("wheels", wheel + (["--extra-index-url", index] if index else []))
+        self.build_wheels()
         self.install_wheels()
-        for path in glob.glob(os.path.join(self.folder, "*.in")) + glob.glob(os.path.join(self.folder, "exported.txt")):
-            os.unlink(path)
         return {"requirements": found, "packages": count, "seconds": self.seconds}
 
     def install(self):
@@ -313,9 +416,12 @@ def main():
             "pip": {"type": "path", "required": True},
             "cache": {"type": "path", "required": True},
             "settings": {"type": "str", "default": ""},
+            "index": {"type": "str", "default": ""},
             "prebuilt": {"type": "bool", "default": False},
         },
     )
+    for word in files.passwords_in(module.params.get("index")):
+        module.no_log_values.add(word)
     os.umask(0o027)
     prebuilt = module.params.pop("prebuilt")
     builder = Builder(**module.params)

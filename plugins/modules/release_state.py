@@ -96,7 +96,7 @@ from datetime import datetime, timezone  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ansible_collections.ntier.django.plugins.module_utils import releases  # noqa: E402
+from ansible_collections.ntier.django.plugins.module_utils import releases, requirements  # noqa: E402
 
 
 def ask_git(source, key_file):
@@ -161,6 +161,9 @@ def main():
         },
         supports_check_mode=True,
     )
+    for site in module.params["sites"]:
+        for word in requirements.passwords_in(site["source"].get("index")):
+            module.no_log_values.add(word)
     try:
         result = compare_with_targets(module.params) if module.params["targets"] is not None else compare(module)
     except SourceError as error:

@@ -250,6 +250,9 @@ def _check_values(site: dict[str, t.Any], where: str, faults: Faults) -> None:
     for package in site["packages"] or []:
         if not isinstance(package, str):
             faults.add(where, f"packages has {shown(package)}", "List requirement specifiers such as 'sentry-sdk~=2.0'")
+        elif "\n" in package or re.match(r"\s*-(?!e\s)", package):
+            what = f"packages has {shown(re.sub(r'(?<=://)[^/@ ]+@', '***@', package))}, which is no requirement"
+            faults.add(where, what, "Write options, such as one for an index, into the project's requirement file")
 
 
 def _normalise_source(source: t.Any, where: str, faults: Faults) -> dict[str, str]:
@@ -286,6 +289,12 @@ def _normalise_source(source: t.Any, where: str, faults: Faults) -> dict[str, st
             where,
             f"source.directory {shown(directory)} leads out of the source",
             "Name a folder inside it, such as backend",
+        )
+    if kind == "package" and result["index"] and not re.match(r"[a-z]+://[^\s]+$", result["index"]):
+        faults.add(
+            where,
+            "source.index is no address of a package index",
+            "Write one such as https://packages.example.com/simple",
         )
     if kind == "git" and not _REVISION.fullmatch(result["version"]):
         faults.add(

@@ -708,6 +708,40 @@ def test_what_a_release_leaves_out_by_its_look_is_a_warning(tmp_path):
     assert not faults
 
 
+@pytest.mark.parametrize(
+    ("files", "keys", "fault"),
+    [
+        (
+            {"requirements.txt": "a==1 --hash=sha256:aa\nb\n"},
+            {},
+            "some have hashes, and b (requirements.txt, line 2) none",
+        ),
+        (
+            {"app/requirements.txt": "--prefer-binary\n"},
+            {},
+            "app/requirements.txt, line 1: the option --prefer-binary is not",
+        ),
+        (
+            {"live.txt": "-r https://x.example/r.txt\n", "requirements.txt": "a\n"},
+            {"requirements": "live.txt"},
+            "live.txt, line 1: ",
+        ),
+        ({"requirements.txt": "--proxy x\n", "uv.lock": "", "pyproject.toml": ""}, {}, None),
+        ({"requirements.txt": "-f wheels\na==1\n"}, {}, None),
+        ({}, {"requirements": "later.txt"}, None),
+    ],
+)
+def test_requirements_that_can_not_be_used_are_refused_before_a_host_is_asked(tmp_path, files, keys, fault):
+    for name, text in {"app/manage.py": "", **files}.items():
+        (tmp_path / "blog" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "blog" / name).write_text(text)
+    faults = Faults()
+    site = {"name": "blog", "source": {"kind": "path", "location": "blog", "directory": "app"}, **keys}
+    check_sources([site], str(tmp_path), {}, faults)
+    assert len(faults) == (1 if fault else 0)
+    assert fault is None or f"ntier_sites, site blog: requirements: {fault}" in faults.sentences[0]
+
+
 def test_a_value_without_an_origin_has_none():
     assert origin_of("plain") is None
     assert origin_of(5) is None

@@ -228,13 +228,14 @@ def state_module(tmp_path, monkeypatch):
         class Module:
             def __init__(self, **_spec):
                 self.check_mode = check_mode
+                self.no_log_values = set()
                 self.params = {
                     **{"sites": list(sites), "home": str(tmp_path), "uv": "/nowhere/uv"},
                     **{"targets": None, "build": True, "keep": 3, **params},
                 }
 
             def exit_json(self, **result):
-                raise Exit(result)
+                raise Exit({**result, "no_log": self.no_log_values})
 
             fail_json = exit_json
 
@@ -257,6 +258,12 @@ def test_a_site_whose_inputs_are_live_needs_no_release(state_module, tmp_path):
     make_live(tmp_path / "blog", "1", "2", inputs=releases.inputs_digest(SITE))
     found = state_module(SITE)
     assert (found["build"], found["remove"], found["changed"]) == ([], [], False)
+
+
+def test_the_password_of_an_index_is_kept_out_of_the_output(state_module):
+    source = {"kind": "package", "location": "shop==1", "revision": "1", "index": "https://me:s3cret@x.example/simple"}
+    assert state_module({**SITE, "source": source})["no_log"] == {"s3cret"}
+    assert state_module(SITE)["no_log"] == set()
 
 
 def test_a_changed_configuration_needs_a_release(state_module, tmp_path):

@@ -345,6 +345,13 @@ def test_a_site_whose_name_is_no_role_to_postgresql(name):
             "Give it a certificate with file and key_file, or take the domain out.",
         ),
         ({"packages": [5]}, "packages has 5", "sentry-sdk"),
+        ({"packages": ["--index-url https://me:pw@x.example/"]}, "packages has '--index-url https://***@x.example/'", "options"),
+        ({"packages": ["a\n-i https://x.example/"]}, "packages has ", "options"),
+        (
+            {"source": {"package": "some-shop==1", "index": "--index-url=https://x.example"}},
+            "source.index is no address of a package index",
+            "https://packages.example.com/simple",
+        ),
         ({"environment": {"A B": "x"}}, "environment has 'A B', which is no variable name", "Use letters"),
         ({"environment": {"1A": "x"}}, "environment has '1A'", "Use letters"),
         ({"environment": {5: "x"}}, "environment has 5", "Use letters"),
