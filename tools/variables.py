@@ -44,6 +44,11 @@ weights that you name are replaced. |
 Without it they are made: [Secrets](../README.md#secrets). |
 | `release_version` | text, on the command line | none | Branch, tag or commit, or version of a package, that the playbook \
 `release` goes by in the place of the inventory's: [Releases](../README.md#releases). |
+| `rollback_to` | text, on the command line | the release before the live one | Name of the release that \
+the playbook `rollback` goes to: [Roll back](../README.md#roll-back). |
+| `rollback_migrations` | text, on the command line | `refuse` | What `rollback` does with \
+migrations that the older release does not know: `refuse`, `reverse` or `keep`. |
+| `diagram_file` | path on the controller | beside the inventory | File that the playbook `diagram` draws into. |
 
 The collection's playbooks derive further variables with names `ntier_*`. They outrank those of `group_vars/all.yml`;
 leave them alone and set the variables of the roles instead.

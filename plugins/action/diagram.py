@@ -12,7 +12,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.ntier.django.plugins.plugin_utils import diagram
+from ansible_collections.ntier.django.plugins.plugin_utils import diagram, evaluation
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults, InventoryError, shown
 
 display = Display()
@@ -85,14 +85,15 @@ class ActionModule(ActionBase):
         self.validate_argument_spec({"file": {"type": "str"}})
         variables = task_vars or {}
         named = self._task.args.get("file")
-        directory = str(self._templar.template(variables["ntier_inventory_directory"]))
+        templar = self._templar.copy_with_new_env(available_variables=evaluation.on_inventory(variables, self._task))
+        directory = str(templar.template(variables["ntier_inventory_directory"]))
         path = str(named or default_path(variables.get("ansible_inventory_sources") or [], directory))
         path = os.path.abspath(os.path.expanduser(path))
         faults = Faults()
         before = read(path, faults)
         if faults:
             raise AnsibleActionFail(str(InventoryError(faults.sentences, "There is no place for the picture")))
-        after = diagram.draw(self._templar.template(variables["ntier_topology"]))
+        after = diagram.draw(templar.template(variables["ntier_topology"]))
         result.update(changed=before != after, path=path)
         if self._task.diff:
             result["diff"] = {

@@ -10,8 +10,8 @@ import re
 import typing as t
 
 import yaml
-from ansible import constants
-from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleUndefinedVariable
+from ansible import constants, context
+from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleTemplateSyntaxError
 from ansible.plugins.action import ActionBase
 from ansible.release import __version__ as core_version
 from ansible.utils.display import Display
@@ -20,8 +20,11 @@ from ansible_collections.ntier.django.plugins.filter.topology import addresses
 from ansible_collections.ntier.django.plugins.module_utils import releases, requirements
 from ansible_collections.ntier.django.plugins.plugin_utils import (
     certificates,
+    commandline,
+    evaluation,
     private,
     rolevars,
+    rollback,
     selection,
     sources,
     topology,
@@ -48,13 +51,25 @@ PUBLIC: dict[str, dict[str, t.Any]] = {
     "ntier_memory_shares": {"type": "dict", "options": {tier: {"type": "int"} for tier in topology.TIERS}},
     "ntier_secrets_file": {"type": "path"},
     "release_version": {"type": "str"},
+    "rollback_to": {"type": "str"},
+    "rollback_migrations": {"type": "str", "choices": list(rollback.MODES)},
+    "diagram_file": {"type": "path"},
 }
+#: Variables without a prefix, which only some playbooks read; in the others they may be the user's own.
+SHORT = ("site", "command")
 #: Role variables that those on other hosts go by, too.
 SHARED = (
     *(f"{tier}_provider" for tier in topology.TIERS),
     *("web_port", "media_port", "memcached_port", "database_port", "pooler_port", "pooler_listen_address"),
     *topology.PORT_VARIABLES.values(),
     *("handover_logical", "handover_port"),
+)
+ADDRESSES = ("ntier_address", "ansible_host")
+#: Variables that must be known before any host is contacted, and so can't depend on facts.
+BEFORE = (
+    *SHARED,
+    *("ntier_sites", *ADDRESSES, "ntier_dns_leads_to", "ntier_given_up", "ntier_secrets_file"),
+    *("release_hooks", "release_version", "rollback_to", "rollback_migrations", "diagram_file"),
 )
 COLLECTION = pathlib.Path(__file__).resolve().parents[2]
 
@@ -188,25 +203,34 @@ class ActionModule(ActionBase):
                 "releases": {"type": "bool", "default": False},
                 "command": {"type": "bool", "default": False},
                 "sources": {"type": "bool", "default": True},
+                "rollback": {"type": "bool", "default": False},
             }
         )
         variables = task_vars or {}
         faults = Faults()
         check_core(core_version, faults)
         check_strategy(str(constants.DEFAULT_STRATEGY), faults)
-        self._check_variables(variables, faults)
-        cluster = self._topology(variables, faults)
+        options = [str(option) for option in context.CLIARGS.get("extra_vars") or ()]
+        self._check_command_line(options, faults)
+        self._variables = evaluation.Variables(variables, evaluation.play_variables(self._task))
+        variables = self._variables.of(evaluation.first_host(variables["groups"]))
+        missing, mistyped = self._check_variables(variables, options, faults)
+        cluster = self._topology(variables, missing, mistyped, faults)
         if cluster:
             check_folders(cluster["sites"], str(self._value("ntier_inventory_directory", variables)), faults)
-            chosen = self._check_selection(cluster["sites"], variables, faults)
+            chosen = cluster["sites"]
+            if "release_version" not in missing:
+                chosen = self._check_selection(chosen, variables, options, faults)
             if self._task.args.get("sources", True):
                 self._check_sources(chosen, variables, faults)
-            hooks = self._plain(self._value("release_hooks", variables))
-            selection.check_hooks(hooks, [site["name"] for site in cluster["sites"]], faults)
+            if "release_hooks" not in missing:
+                hooks = evaluation.plain(self._value("release_hooks", variables))
+                selection.check_hooks(hooks, [site["name"] for site in cluster["sites"]], faults)
             self._check_certificates(cluster, str(self._value("ntier_inventory_directory", variables)), faults)
             if self._task.args.get("build", True):
                 faults.sentences += topology.not_runnable(cluster)
-            self._check_secrets({**variables, "ansible_check_mode": True}, faults)
+            if "ntier_secrets_file" not in missing:
+                self._check_secrets({**variables, "ansible_check_mode": True}, faults)
             if not faults and self._task.args.get("build", True):
                 self._check_secrets(variables, faults)  # makes what is missing, here and once
         if faults:
@@ -214,20 +238,43 @@ class ActionModule(ActionBase):
         result.update(changed=False)
         return result
 
-    def _value(self, name: str, variables: dict[str, t.Any]) -> t.Any:
-        return self._templar.template(variables[name]) if name in variables else None
+    def _templating(self, variables: dict[str, t.Any]) -> t.Any:
+        return self._templar.copy_with_new_env(available_variables=variables)
 
-    def _topology(self, variables: dict[str, t.Any], faults: Faults) -> dict[str, t.Any] | None:
+    def _value(self, name: str, variables: dict[str, t.Any]) -> t.Any:
+        return self._templating(variables).template(variables[name]) if name in variables else None
+
+    def _values(self, name: str, variables: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Return the values of a dictionary of the wiring, without those whose variables can't be evaluated, which are noted as such."""
+        templar, result = self._templating(variables), {}
+        for key, template in (variables.get(name) or {}).items():
+            try:
+                result[key] = templar.template(template)
+            except AnsibleError:
+                continue
+        return result
+
+    def _check_command_line(self, options: list[str], faults: Faults) -> None:
+        """Note in *faults* options C(-e) that Ansible reads in another way than they were meant."""
+        known = {*rolevars.load_specs(COLLECTION / "roles"), *PUBLIC, *SHORT}
+        commandline.check(options, known, bool(self._task.args.get("command", False)), faults)
+
+    def _topology(
+        self, variables: dict[str, t.Any], missing: t.Container[str], mistyped: t.Container[str], faults: Faults
+    ) -> dict[str, t.Any] | None:
         groups = variables["groups"]
-        names = dict.fromkeys(name for members in groups.values() for name in members)
-        try:
-            hosts = {name: addresses(variables["hostvars"][name]) for name in names}
-            sites = self._plain(self._value("ntier_sites", variables) or [])
-            providers = self._value("ntier_providers", variables)
-            ports = self._value("ntier_ports", variables)
-        except AnsibleError as error:
-            faults.add("the inventory", f"has a variable that can't be evaluated: {error.message}", "Correct it")
+        if any(name in missing for name in ("ntier_sites", *ADDRESSES)):
             return None
+        hosts: dict[str, dict[str, t.Any]] = {}
+        for name in dict.fromkeys(name for members in groups.values() for name in members):
+            hosts[name] = addresses(variables["hostvars"][name])
+        sites = evaluation.plain(self._value("ntier_sites", variables) or [])
+        providers = {
+            tier: value
+            for tier, value in self._values("ntier_providers", variables).items()
+            if f"{tier}_provider" not in mistyped
+        }
+        ports = self._values("ntier_ports", variables)
         try:
             return topology.build(groups, hosts, sites, providers, ports)
         except InventoryError as error:
@@ -263,21 +310,33 @@ class ActionModule(ActionBase):
                 display.warning(sentence)
 
     def _check_selection(
-        self, sites: list[dict[str, t.Any]], variables: dict[str, t.Any], faults: Faults
+        self, sites: list[dict[str, t.Any]], variables: dict[str, t.Any], options: list[str], faults: Faults
     ) -> list[dict[str, t.Any]]:
         """Check what the command line says of a release: the one site, and another version than the inventory's.
 
         :return: the sites that the run is about.
         """
         version = self._value("release_version", variables)
+        said = {}
+        try:
+            if any(self._task.args.get(name, False) for name in ("command", "releases", "rollback")):
+                said = {name: self._value(name, variables) for name in SHORT}
+        except AnsibleError as error:
+            faults.add("variables site and command", f"can't be evaluated: {evaluation.reason(error)}", "Correct them")
+            return sites
         if self._task.args.get("command", False):
-            selection.check_command(sites, self._value("site", variables), self._value("command", variables), faults)
+            selection.check_command(sites, said["site"], said["command"], faults)
+            return sites
+        if self._task.args.get("rollback", False):
+            selection.check_site(sites, said["site"], faults)
             return sites
         if not self._task.args.get("releases", False):
             if version:
                 display.warning("Only the playbook release reads release_version; this run goes by the inventory")
+            if "site" in commandline.texts(options):
+                display.warning("Only release, rollback and release_command read site; this run is one of all sites")
             return sites
-        chosen = selection.select(sites, self._value("site", variables), version, faults)
+        chosen = selection.select(sites, said["site"], version, faults)
         usual = {site["name"]: selection.version_of(site) for site in sites}
         for site in chosen:
             if selection.version_of(site) != usual[site["name"]]:
@@ -287,18 +346,10 @@ class ActionModule(ActionBase):
                 )
         return chosen
 
-    def _plain(self, value: t.Any) -> t.Any:
-        """Return lists and dictionaries that evaluate lazily as plain ones."""
-        if isinstance(value, t.Mapping):
-            return {key: self._plain(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [self._plain(item) for item in value]
-        return value
-
     def _check_secrets(self, variables: dict[str, t.Any], faults: Faults) -> None:
         """Read the secrets; outside check mode that makes those that are missing."""
         try:
-            self._templar.copy_with_new_env(available_variables=variables).template(variables["ntier_secrets"])
+            self._templating(variables).template(variables["ntier_secrets"])
         except AnsibleError as error:
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, InventoryError):
@@ -306,35 +357,70 @@ class ActionModule(ActionBase):
             if cause is None:
                 faults.add(
                     f"file {self._value('ntier_secrets_path', variables)}",
-                    f"can't be read: {error.message}",
+                    f"can't be read: {evaluation.reason(error)}",
                     "Correct it, or give the vault password that it was encrypted with",
                 )
             else:
                 faults.sentences += cause.faults
 
-    def _check_variables(self, variables: dict[str, t.Any], faults: Faults) -> None:
-        """Check the role variables of every host, as far as they can be evaluated without facts."""
+    def _check_variables(
+        self, variables: dict[str, t.Any], options: list[str], faults: Faults
+    ) -> tuple[set[str], set[str]]:
+        """Check the variables of every host, and return the names of those that can't be evaluated, and of those of a wrong type.
+
+        What is read before any host is contacted can't wait for facts. Of the rest each role checks on the host what depends on them.
+        """
         roles = rolevars.load_specs(COLLECTION / "roles")
         specs = {**roles, **{name: spec for name, spec in PUBLIC.items() if spec["type"] != "raw"}}
+        texts = commandline.texts(options)
         hosts: dict[str, dict[str, t.Any]] = {}
         names: dict[str, None] = {}
+        wrong: dict[tuple[str, str, str, str], list[str]] = {}
+        apart = set(variables["groups"].get("ungrouped", []))
         for host in variables["groups"]["all"] or ["localhost"]:
-            own = variables["hostvars"][host]
+            own = self._variables.of(host)
+            names.update(dict.fromkeys(variables["hostvars"].raw_get(host)))
             hosts[host] = {}
             for name in own:
-                names[name] = None
-                if name not in specs:
+                if name not in specs and name not in BEFORE:
                     continue
                 try:
-                    hosts[host][name] = own[name]
-                    str(hosts[host][name])
-                except AnsibleUndefinedVariable:
-                    hosts[host].pop(name, None)  # waits for facts; the role checks it later
+                    # As the topology reads addresses: without the variables of a task.
+                    value = variables["hostvars"][host][name] if name in ADDRESSES else self._value(name, own)
+                    evaluation.plain(value)  # evaluates what is in it
                 except AnsibleError as error:
-                    hosts[host].pop(name, None)
-                    faults.add(f"variable {name} (host {host})", f"can't be evaluated: {error.message}", "Correct it")
-        rolevars.check_variables(hosts, specs, origin_of, faults)
-        rolevars.check_agreement(hosts, (*SHARED, "ntier_dns_leads_to", "ntier_given_up"), faults)
+                    if host not in apart or name in ADDRESSES:
+                        problem = self._problem(name, own, error, roles)
+                        if problem:
+                            wrong.setdefault(problem, []).append(host)
+                    continue
+                if name in texts and name in specs and value == texts[name]:
+                    value = rolevars.from_text(value, specs[name])
+                hosts[host][name] = value
+        for (name, what, fix, place), members in wrong.items():
+            faults.add(
+                f"{place}: variable {name}" if place else f"variable {name} ({rolevars.hosts_of(members)})", what, fix
+            )
+        missing = {name for name, *_rest in wrong}
+        mistyped = rolevars.check_variables(hosts, specs, origin_of, faults)
+        alike = (*SHARED, "ntier_dns_leads_to", "ntier_given_up", "ntier_secrets_file")
+        rolevars.check_agreement(hosts, [name for name in alike if name not in missing], faults)
         derived = yaml.safe_load((COLLECTION / "playbooks/group_vars/all.yml").read_text(encoding="utf-8"))
         for name, better in rolevars.misspelt(names, roles, (*PUBLIC, *derived)):
             display.warning(f"Nothing reads the variable {name}; did you mean {better}?")
+        return missing, mistyped
+
+    def _problem(
+        self, name: str, variables: dict[str, t.Any], error: AnsibleError, roles: t.Container[str]
+    ) -> tuple[str, str, str, str] | None:
+        """Return variable, what is wrong, how to correct it and where it was written, for one that can't be evaluated; None where the role may."""
+        reason = evaluation.reason(error)
+        place = origin_of(variables[name]) or ""
+        fix = "Correct the template, or set what it refers to"
+        waits = evaluation.later(variables[name], variables, roles)
+        if isinstance(error, AnsibleTemplateSyntaxError) or not waits:
+            return name, f"can't be evaluated: {reason}", fix, place
+        if name not in BEFORE:
+            return None
+        what = f"can't be evaluated: {reason}. It depends on {waits}, which is not known before hosts are contacted"
+        return name, what, "Give it a value that does not", place

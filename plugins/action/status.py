@@ -9,7 +9,7 @@ import typing as t
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.ntier.django.plugins.plugin_utils import status
+from ansible_collections.ntier.django.plugins.plugin_utils import evaluation, status
 
 display = Display()
 
@@ -24,7 +24,8 @@ class ActionModule(ActionBase):
         """Return the result of the task, with the lines in C(status); never contacts a host."""
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
-        cluster = self._templar.template(variables["ntier_topology"])
+        templar = self._templar.copy_with_new_env(available_variables=evaluation.on_inventory(variables, self._task))
+        cluster = templar.template(variables["ntier_topology"])
         health: dict[str, t.Any] = {}
         units: dict[str, dict[str, str]] = {}
         databases: dict[str, t.Any] = {}

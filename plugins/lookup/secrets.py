@@ -111,10 +111,13 @@ class LookupModule(LookupBase):
         """
         content, encrypted = None, False
         if os.path.exists(path):
-            with open(path, "rb") as file:
-                encrypted = is_encrypted(file.read(64))
             try:
+                with open(path, "rb") as file:
+                    encrypted = is_encrypted(file.read(64))
                 content = self._loader.load_from_file(path, cache="none")
+            except OSError as error:
+                fix = "Name a file that you may read, in ntier_secrets_file when you keep it yourself"
+                raise InventoryError([f"file {path}: can't be read: {error.strerror}. {fix}."]) from None
             except AnsibleError as error:
                 fix = "Correct it, or give the vault password that it was encrypted with"
                 raise InventoryError([f"file {path}: can't be read: {error.message.rstrip('.')}. {fix}."]) from None

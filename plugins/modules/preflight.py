@@ -34,6 +34,11 @@ options:
     type: bool
     default: true
     version_added: 1.2.0
+  rollback:
+    description: Whether the run is a rollback, so that the variable C(site) is read.
+    type: bool
+    default: false
+    version_added: 1.2.0
 attributes:
   check_mode:
     description: Nothing is ever changed.

@@ -12,6 +12,7 @@ import typing as t
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from .commandline import written
 from .faults import Faults, did_you_mean, listed, shown, type_name
 
 _WORDS = {
@@ -73,9 +74,32 @@ def check_value(variable: str, value: t.Any, spec: t.Mapping[str, t.Any]) -> tup
     return f"is {shown(value)}", "; ".join(message.rstrip(".") for message in result.error_messages)
 
 
+#: Texts that mean a boolean, whatever their case: those that the filter C(bool) reads.
+BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def from_text(value: str, spec: t.Mapping[str, t.Any]) -> t.Any:
+    """Return what a text from the command line means for a variable; the text itself when that is not clear.
+
+    C(-e NAME=VALUE) can give nothing but texts. Whoever reads a boolean or a number converts it: C(bool) and C(int) do with each text what this does.
+    """
+    kind = spec.get("type", "str")
+    if kind == "bool":
+        return BOOLEANS.get(value.lower(), value)
+    if kind in ("int", "float") and re.fullmatch(r"-?(0|[1-9][0-9]*)", value):
+        return int(value)
+    if kind == "float" and re.fullmatch(r"-?(0|[1-9][0-9]*)\.[0-9]+", value):
+        return float(value)
+    return value
+
+
 def _unquoted(variable: str, value: t.Any, kind: str) -> str:
-    """Return how to write a number or a boolean that came as a text, as all of the form NAME=VALUE do."""
-    if not isinstance(value, str) or kind not in ("int", "float", "bool") or not re.fullmatch(r"[\w.+-]+", value):
+    """Return how to write what came as a text, as all of the form NAME=VALUE does."""
+    if not isinstance(value, str):
+        return ""
+    if kind in ("list", "dict"):
+        return _container(variable, value, kind)
+    if kind not in ("int", "float", "bool") or not re.fullmatch(r"[\w.+-]+", value):
         return ""
     meant = yaml.safe_load(value)
     if not isinstance(meant, _TYPES[kind]) or isinstance(meant, bool) != (kind == "bool"):
@@ -83,13 +107,31 @@ def _unquoted(variable: str, value: t.Any, kind: str) -> str:
     return f": leave its quotes out, and on the command line write -e '{json.dumps({variable: meant})}'"
 
 
+def _container(variable: str, value: str, kind: str) -> str:
+    """Return how to write a list or a dictionary that came as a text."""
+    try:
+        meant = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return ""
+    if kind == "list" and isinstance(meant, str) and re.fullmatch(r"[\w.:-]+(, ?[\w.:-]+)*", value):
+        meant = [item.strip() for item in value.split(",")]
+    if not isinstance(meant, _TYPES[kind]):
+        return ""
+    return f": on the command line write {written({variable: meant})}"
+
+
+def hosts_of(names: t.Sequence[str]) -> str:
+    """Return hosts as a message names them."""
+    return f"host {names[0]}" if len(names) == 1 else f"hosts {listed(names)}"
+
+
 def check_variables(
     hosts: t.Mapping[str, t.Mapping[str, t.Any]],
     specs: t.Mapping[str, t.Any],
     origin: t.Callable[[t.Any], str | None],
     faults: Faults,
-) -> None:
-    """Note in *faults* every role variable that has a wrong type or choice.
+) -> set[str]:
+    """Note in *faults* every role variable that has a wrong type or choice, and return their names.
 
     :arg hosts: host → the variables that the user has set for it.
     :arg specs: the value of L(load_specs).
@@ -102,9 +144,9 @@ def check_variables(
             if wrong:
                 found.setdefault((variable, *wrong, origin(value) or ""), []).append(host)
     for (variable, what, fix, place), names in found.items():
-        who = f"host {names[0]}" if len(names) == 1 else f"hosts {listed(names)}"
-        where = f"{place}: variable {variable}" if place else f"variable {variable} ({who})"
+        where = f"{place}: variable {variable}" if place else f"variable {variable} ({hosts_of(names)})"
         faults.add(where, what, fix)
+    return {variable for variable, *_rest in found}
 
 
 def check_agreement(hosts: t.Mapping[str, t.Mapping[str, t.Any]], names: t.Iterable[str], faults: Faults) -> None:

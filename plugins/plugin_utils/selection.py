@@ -55,8 +55,8 @@ def at_version(site: dict[str, t.Any], version: str, faults: Faults) -> dict[str
     return {**site, "source": source}
 
 
-def check_command(sites: t.Sequence[t.Mapping[str, t.Any]], site: t.Any, command: t.Any, faults: Faults) -> None:
-    """Note in *faults* why a management command can't be run as the command line says it."""
+def check_site(sites: t.Sequence[t.Mapping[str, t.Any]], site: t.Any, faults: Faults) -> None:
+    """Note in *faults* why it can't be told which site is meant."""
     select(sites, site, "", faults)
     if not site and len(sites) > 1:
         faults.add(
@@ -64,6 +64,11 @@ def check_command(sites: t.Sequence[t.Mapping[str, t.Any]], site: t.Any, command
             f"is missing, and there are the sites {listed(entry['name'] for entry in sites)}",
             "Name the one that is meant with -e site=NAME",
         )
+
+
+def check_command(sites: t.Sequence[t.Mapping[str, t.Any]], site: t.Any, command: t.Any, faults: Faults) -> None:
+    """Note in *faults* why a management command can't be run as the command line says it."""
+    check_site(sites, site, faults)
     fix = "Write it as in -e 'command=\"clearsessions --verbosity 2\"'"
     if not isinstance(command, str) or not command.strip():
         faults.add("variable command", "is missing, or no text", fix)

@@ -5,14 +5,30 @@ import importlib.util
 import itertools
 import json
 import re
+import shlex
 
 import pytest
 import yaml
+from ansible import context
+from ansible.module_utils.common.collections import ImmutableDict
+from ansible.parsing.dataloader import DataLoader
+from ansible.utils.vars import load_extra_vars
 from clusters import ROOT, SHIPPED, a_site, build, shipped, wired
 
-from ansible_collections.ntier.django.plugins.action.preflight import PUBLIC
+from ansible_collections.ntier.django.plugins.action.preflight import PUBLIC, SHORT
 from ansible_collections.ntier.django.plugins.filter.sizing import size_in
-from ansible_collections.ntier.django.plugins.plugin_utils import asis, plan, sites, sizing, status, topology, wiring
+from ansible_collections.ntier.django.plugins.plugin_utils import (
+    asis,
+    commandline,
+    plan,
+    rolevars,
+    sites,
+    sizing,
+    status,
+    topology,
+    wiring,
+)
+from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults
 
 README = (ROOT / "README.md").read_text()
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
@@ -413,3 +429,116 @@ def test_variables_of_roles_are_spelt_as_the_roles_do(name):
 def test_prose_is_not_wider_than_120_columns(name):
     lines = [line for line in PAGES[name].splitlines() if not line.startswith("|")]
     assert [line for line in lines if len(line) > 120] == []
+
+
+# --- what is to be typed with -e -----------------------------------------------------------------------------------
+
+
+def strings_of(source):
+    """Yield the texts of a module without its docstrings; what an f-string fills in stands there as X."""
+    tree = ast.parse(source)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    skipped = {
+        id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, documented) and ast.get_docstring(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            skipped |= {id(part) for part in node.values}
+            yield "".join(part.value if isinstance(part, ast.Constant) else "X" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
+            yield node.value
+
+
+def texts_with_commands():
+    """Yield place and text of everything that a user may copy a command from."""
+    for name, page in PAGES.items():
+        yield from ((name, code) for code in re.findall(r"^ *```sh\n(.*?)^ *```", page, flags=re.DOTALL | re.MULTILINE))
+        yield from ((name, code) for code in re.findall(r"`([^`\n]+)`", without_code(page)))
+    for path in sorted([*ROOT.glob("playbooks/**/*.yml"), *ROOT.glob("roles/**/*.yml"), *ROOT.glob("roles/**/*.j2")]):
+        yield path.relative_to(ROOT).as_posix(), path.read_text()
+    for path in sorted([*ROOT.glob("plugins/**/*.py"), *ROOT.glob("roles/*/files/*.py")]):
+        yield from ((path.relative_to(ROOT).as_posix(), text) for text in strings_of(path.read_text()))
+
+
+def first_word(text):
+    """Return the first word of a text as it stands, quotes included; without them the end of a sentence is none of it."""
+    word = re.match(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:[^"\\]|\\.)*")+""", text, flags=re.DOTALL)[0]
+    return word if re.search(r"""['"]$""", word) else re.sub(r"[.,:;)]+$", "", word)
+
+
+PRINTED = sorted(
+    {
+        (place, first_word(text[found.end() :]))
+        for place, text in texts_with_commands()
+        for found in re.finditer(r"""(?<![\w-])(?:-e|--extra-vars) (?=['"]?\w+\s?=|['"]?\{\W)""", text)
+    }
+)
+
+
+def loaded(*options):
+    """Return the variables that Ansible makes of options -e."""
+    vars(load_extra_vars).pop("extra_vars", None)
+    before, context.CLIARGS = context.CLIARGS, ImmutableDict(extra_vars=options)
+    try:
+        return load_extra_vars(DataLoader())
+    finally:
+        context.CLIARGS = before
+        vars(load_extra_vars).pop("extra_vars", None)
+
+
+@pytest.mark.parametrize(("place", "word"), PRINTED)
+def test_every_option_that_is_printed_works_when_it_is_typed(place, word):
+    specs = {**rolevars.load_specs(ROOT / "roles"), **PUBLIC, **{name: {"type": "str"} for name in (*SHORT, "NAME")}}
+    (option,) = shlex.split(word)
+    given = loaded(option)
+    assert given
+    assert commandline.DROPPED not in given
+    assert set(given) <= set(specs)
+    faults = Faults()
+    commandline.check([option], specs, True, faults)
+    assert not faults
+    for name, value in given.items():
+        taken = rolevars.from_text(value, specs[name]) if option[0] != "{" else value
+        assert value in ("", "X") or "…" in value or rolevars.check_value(name, taken, specs[name]) is None
+
+
+def test_options_are_found_where_they_are_printed():
+    places = {place for place, _word in PRINTED}
+    assert {"README.md", "docs/troubleshooting.md", "playbooks/release_command.yml"} <= places
+    assert {
+        "roles/release/tasks/migrate.yml",
+        "plugins/plugin_utils/selection.py",
+        "plugins/plugin_utils/rollback.py",
+    } <= places
+    assert ("playbooks/release_command.yml", """'command="showmigrations auth"'""") in PRINTED
+
+
+@pytest.mark.parametrize(
+    ("option", "lost"),
+    [
+        ("command=migrate polls 0002", True),
+        ("command=loaddata --database=default f.json", True),
+        ("command = migrate", True),
+        ("command: migrate", True),
+        ("command=migrate x=y", True),
+        ("command='migrate polls 0002'", False),
+        ("command=\"shell -c 'print(1, 2)'\"", False),
+        ('{"command": "migrate polls 0002"}', False),
+        ("site=blog command=migrate", False),
+        ("command=migrate ansible_user=root", False),
+        ("mine=1 yours=2", False),
+        ("@file with spaces.yml", False),
+        ("", False),
+    ],
+)
+def test_an_option_that_loses_words_is_refused_and_the_form_that_it_is_told_works(option, lost):
+    faults = Faults()
+    known = {"site", "command"}
+    commandline.check([option], known, True, faults)
+    assert bool(faults) == lost
+    for sentence in faults.sentences:
+        printed = sentence.partition("Write ")[2].rstrip(".")
+        if "NAME=VALUE" not in printed:
+            (_e, form) = shlex.split(printed)
+            assert loaded(form) == commandline.meant(option, known)
+            assert loaded(form)["command"] == option.partition("=")[2]

@@ -200,6 +200,30 @@ OF_THE_CLUSTER = {
 }
 
 
+#: What can't be evaluated, and at the end what a role can on a host.
+TEMPLATES = """\
+ntier_sites: [{name: blog, domains: [blog.example.com], settings: blog.settings, source: {path: "{{ inventory_dir }}/{{ folder }}"}}]
+ntier_secrets_file: "{{ lookup('ansible.builtin.file', '/nowhere/secrets') }}"
+web_port: "{{ nope }}"
+media_port: "{{ 80 + }}"
+database_port: "{{ ansible_facts['services'].port }}"
+pooler_port: "{{ pooler_port }}"
+handover_port: "{{ web_leave_seconds + 1 }}"
+web_ipv6: "{{ mine.ipv6 }}"
+web_leave_seconds: "{{ 'x' + 1 }}"
+release_hooks: [{when: before_migrate, command: "{{ nope }}"}]
+mine: {ipv4: true}
+memcached_memory_mb: "{{ ansible_facts['memtotal_mb'] // 2 }}"
+worker_leave_seconds: "{{ release_drain_seconds + 5 }}"
+certificate_days: "{{ hostvars[groups['all'][0]].mine_days | default(90) }}"
+"""
+
+
+def options(*values):
+    """Return values as arguments of as many options -e."""
+    return [word for value in values for word in ("-e", value)]
+
+
 def all_runs():
     """Return name → run. Each combines what can be wrong at the same time, since each takes a second."""
     misspelt = tiers({"web": ["box1", "box2"], "webs": ["box3"], "media": ["box1"], "berlin": ["box4"]})
@@ -339,6 +363,38 @@ def all_runs():
                 }
             },
         ),
+        "dropped": Run(
+            [{"import_playbook": "ntier.django.release_command"}],
+            tiers(ONE_BOX),
+            {"inventory/group_vars/all.yml": {"ntier_sites": [good_site()]}},
+            options(
+                *(
+                    "site=blog command=loaddata --database=default f.json",
+                    "release_keep = 5",
+                    "ansible_become_password=a hunter2",
+                ),
+                *(
+                    "command=migrate x=y",
+                    "command=migrate polls 0002",
+                    "mine=1",
+                    '{"mine": "a b"}',
+                    "@inventory/hosts.yml",
+                ),
+                *(
+                    "ntier_given_up=db1,db2",
+                    "firewall_ssh_ports=[22]",
+                    "web_port=080",
+                    "web_ipv6=y",
+                    "handover_logical=TRUE",
+                ),
+            ),
+        ),
+        "templates": Run(
+            [{"import_playbook": "ntier.django.rollback"}],
+            tiers(FIGURE_2),
+            {"inventory/group_vars/all.yml": TEMPLATES},
+            options("rollback_migrations=revert"),
+        ),
         "faults without secrets": Run(
             PREFLIGHT,
             tiers(ONE_BOX),
@@ -351,15 +407,25 @@ def all_runs():
         ),
         "planned": Run(
             both_steps(build=False),
-            tiers(FIGURE_2, ntier_memory_mb=2048, ntier_cores=2),
-            {"inventory/group_vars/all.yml": {"ntier_sites": [good_site()], "web_port": 8080, "database_port": 5433}},
+            tiers(FIGURE_2),
+            {"inventory/group_vars/all.yml": {"ntier_sites": [good_site()], "database_port": 5433}},
+            options(
+                "web_port=8080 web_ipv6=No",
+                "ntier_memory_mb=2048",
+                "ntier_cores=2",
+                "handover_logical=true",
+                "site=blog",
+            ),
         ),
         "balanced": Run(
             both_steps(build=True),
             tiers({**ONE_BOX, "load_balancer": ["lb1"]}, ntier_memory_mb=2048, ntier_cores=2),
             {
-                "inventory/group_vars/all.yml": {"ntier_sites": [site]},
-                "inventory/group_vars/ntier_secrets.yml": SECRETS,
+                "inventory/group_vars/all.yml": {
+                    "ntier_sites": [{**site, "source": {"path": "{{ inventory_dir }}/../project"}}],
+                    "ntier_secrets_file": "{{ inventory_dir }}/../secrets.yml",
+                },
+                "secrets.yml": SECRETS,
                 **files,
             },
         ),
@@ -395,6 +461,35 @@ def runs(tmp_path_factory):
 
 
 FAULTS = {
+    "dropped": [
+        "option -e 'site=blog command=loaddata --database=default f.json': Ansible splits it at spaces, and would drop f.json and would take"
+        """ '--database' for a variable. Write -e '{"site": "blog", "command": "loaddata --database=default f.json"}'.""",
+        "option -e 'release_keep = 5': Ansible splits it at spaces, and would drop 'release_keep = 5'. Write -e NAME=VALUE, without spaces",
+        "an option -e: Ansible ends each value at a space, and words after ansible_become_password would be dropped. Quote such a value twice",
+        """option -e 'command=migrate x=y': Ansible splits it at spaces, and would take 'x' for a variable. Write -e '{"command": "migrate x=y"}'.""",
+        "option -e 'command=migrate polls 0002': Ansible splits it at spaces, and would drop 'polls 0002'."
+        """ Write -e '{"command": "migrate polls 0002"}'.""",
+        "variable ntier_given_up (host box1): is 'db1,db2', a text. It has to be a list: on the command line write -e"
+        """ '{"ntier_given_up": ["db1", "db2"]}'.""",
+        "variable firewall_ssh_ports (host box1): is '[22]', a text. It has to be a list: on the command line write -e"
+        """ '{"firewall_ssh_ports": [22]}'.""",
+        "variable web_port (host box1): is '080', a text. It has to be a whole number",
+        "variable web_ipv6 (host box1): is 'y', a text. It has to be true or false.",
+    ],
+    "templates": [
+        "inventory/group_vars/all.yml:1: variable ntier_sites: can't be evaluated: 'folder' is undefined. Correct the template",
+        "inventory/group_vars/all.yml:2: variable ntier_secrets_file: can't be evaluated: The lookup plugin 'ansible.builtin.file' failed: Unable",
+        "inventory/group_vars/all.yml:3: variable web_port: can't be evaluated: 'nope' is undefined. Correct the template",
+        "inventory/group_vars/all.yml:4: variable media_port: can't be evaluated: unexpected 'end of print statement'. Correct",
+        "inventory/group_vars/all.yml:5: variable database_port: can't be evaluated: a dictionary has no key 'services'. It depends on"
+        " ansible_facts, which is not known before hosts are contacted. Give it a value that does not.",
+        "inventory/group_vars/all.yml:6: variable pooler_port: can't be evaluated: the template refers to itself. Correct",
+        "inventory/group_vars/all.yml:7: variable handover_port: can't be evaluated: can only concatenate a text (not a whole number) to a text.",
+        "inventory/group_vars/all.yml:8: variable web_ipv6: can't be evaluated: a dictionary has no key 'ipv6'. Correct",
+        "inventory/group_vars/all.yml:9: variable web_leave_seconds: can't be evaluated: can only concatenate a text (not a whole number)",
+        "inventory/group_vars/all.yml:10: variable release_hooks: can't be evaluated: 'nope' is undefined.",
+        "variable rollback_migrations (hosts box1 and db1): is 'revert'. Use one of refuse, reverse and keep.",
+    ],
     "release": [
         "inventory/group_vars/all.yml:9: variable release_hooks: is ",
         "variable release_version, site blog: its source is a folder, ../project, which has no versions. Leave release_version out",
@@ -514,8 +609,13 @@ def test_a_certificate_that_ends_soon_is_a_warning(runs):
     assert said in runs["balanced"].text, runs["balanced"].text
 
 
-def test_a_secret_is_not_shown(runs):
-    assert "hunter2" not in runs["sources"].text
+@pytest.mark.parametrize("name", ["sources", "dropped"])
+def test_a_secret_is_not_shown(runs, name):
+    assert "hunter2" not in runs[name].text
+
+
+def test_a_site_that_a_playbook_does_not_read_is_a_warning(runs):
+    assert "Only release, rollback and release_command read site; this run is one of all sites" in runs["planned"].text
 
 
 def test_what_is_right_passes_and_shows_the_plan(runs):
@@ -537,7 +637,8 @@ def test_a_run_over_a_balanced_cluster_keeps_its_secrets_and_shows_its_plan(runs
     assert run.code == 0, run.text
     assert "Figure 20-4: a balancer before a cluster of web hosts" in run.text
     assert "everybody      →  load_balancer  ports 80 and 443" in run.text
-    assert yaml.safe_load((run.folder / "inventory/group_vars/ntier_secrets.yml").read_text()) == SECRETS
+    assert yaml.safe_load((run.folder / "secrets.yml").read_text()) == SECRETS
+    assert not (run.folder / "inventory/group_vars/ntier_secrets.yml").exists()  # the user keeps a file elsewhere
 
 
 def test_hosts_that_remember_this_cluster_pass(runs):
@@ -581,7 +682,9 @@ def test_a_release_on_some_hosts_asks_nothing_of_the_others(runs):
     assert runs["one of two"].code == 0, runs["one of two"].text
 
 
-@pytest.mark.parametrize("name", ["inventory", "faults without secrets", "planned", "checked", "hosts"])
+@pytest.mark.parametrize(
+    "name", ["inventory", "templates", "dropped", "faults without secrets", "planned", "checked", "hosts"]
+)
 def test_what_is_refused_planned_or_checked_makes_no_secrets(runs, name):
     assert not (runs[name].folder / "inventory/group_vars/ntier_secrets.yml").exists()
 

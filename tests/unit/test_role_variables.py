@@ -202,6 +202,24 @@ def test_a_text_that_was_meant_as_a_number_or_boolean_is_told_how_to_be_one(vari
 # --- texts from the command line ----------------------------------------------------------------------------------
 # -e NAME=VALUE makes a text of every VALUE, and nothing outranks it: whoever reads a boolean or a number converts it.
 
+
+@pytest.mark.parametrize("variable", SPECS)
+def test_a_text_that_is_clear_is_taken(variable):
+    spec = SPECS[variable]
+    given = {"int": ["8080", "0", "-1"], "bool": [*rolevars.BOOLEANS, "True", "FALSE", "Yes"]}.get(spec["type"], [])
+    for text in given:
+        value = rolevars.from_text(text, spec)
+        assert rolevars.check_value(variable, value, {**spec, "choices": None} if "choices" in spec else spec) is None
+        read = trust_as_template("{{ x | " + spec["type"] + " }}")
+        assert Templar(DataLoader(), {"x": text}).template(read) == value  # what the roles make of it
+
+
+@pytest.mark.parametrize("variable", SPECS)
+def test_a_text_that_is_not_clear_stays_one(variable):
+    texts = ["", " ", "maybe", "y", "t", "80 MB", "0x50", "080", "8_080", "+1", "1e3", "1.0", "truee", "none", "[1]"]
+    assert [rolevars.from_text(text, SPECS[variable]) for text in texts] == texts
+
+
 CONVERTED = {
     name: {"bool"} if spec["type"] == "bool" else {"int", "float"}
     for name, spec in {**SPECS, **PUBLIC}.items()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import INVENTORY, WEB
+from conftest import INVENTORY, PROJECT, WEB
 from provider_checks import CHECKS, Subject, only_the_provider_runs, websockets_work
 from watching import until
 
@@ -217,6 +218,24 @@ def test_the_next_release_does_all_with_its_hooks(unnoticed, play, live):
     done = play("release_command", "-e", json.dumps({"command": f'shell -c "{NOTES}"'}))
     assert done.code == 0, done.output
     assert "['before_migrate v2', 'after_activation v2'] 2" in done.words, done.output
+
+
+def test_a_command_of_several_words(unnoticed, play):
+    """Arrives whole when it is typed as the README prints it; a form that would lose words is refused."""
+    text = (PROJECT / "README.md").read_text()
+    lines = [
+        shlex.split(line)
+        for line in text.splitlines()
+        if line.startswith("ansible-playbook ") and ".release_command " in line
+    ]
+    command = next(words for words in lines if words[-1] == 'command="showmigrations auth"')
+    done = play("release_command", *command[-2:])
+    assert done.code == 0, done.output
+    assert "[X] 0001_initial" in done.words, done.output
+    assert "contenttypes" not in done.words, done.output
+    done = play("release_command", "-e", "command=showmigrations auth")
+    assert done.code != 0, done.output
+    assert """Write -e '{"command": "showmigrations auth"}'""" in done.words, done.output
 
 
 def test_a_command_that_fails(unnoticed, play):
