@@ -13,9 +13,8 @@ from ansible.utils.display import Display
 
 from ansible_collections.ntier.django.plugins.filter.sizing import size_in
 from ansible_collections.ntier.django.plugins.module_utils import accounts
-from ansible_collections.ntier.django.plugins.plugin_utils import asis, plan
+from ansible_collections.ntier.django.plugins.plugin_utils import asis, evaluation, plan
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults, InventoryError, listed
-from ansible_collections.ntier.django.plugins.plugin_utils.secrets import PLACEHOLDER_ID
 from ansible_collections.ntier.django.plugins.plugin_utils.sizing import TooLittleMemory
 
 display = Display()
@@ -156,7 +155,9 @@ class ActionModule(ActionBase):
         files = media if self._task.args.get("media", False) else None
         silent = [host for host in cluster["hosts"] if host not in asked]
         given_up = self._listed(variables, asis.GIVING_UP)
-        moves = asis.check(cluster, self._cluster_id(variables), records, faults, found, files, given_up, silent)
+        moves = asis.check(
+            cluster, evaluation.cluster_id(self._templar, variables), records, faults, found, files, given_up, silent
+        )
         if records:
             doors = asis.doors(cluster, records, self._listed(variables, asis.SAYING), faults)
             check_one_at_a_time(moves, doors, faults)
@@ -180,12 +181,6 @@ class ActionModule(ActionBase):
         """Return the hosts that a variable of the user's names; none when nothing is said."""
         said = self._templar.template(variables[name]) if name in variables else []
         return [str(host) for host in said]
-
-    def _cluster_id(self, variables: dict[str, t.Any]) -> str:
-        """Return the id of the inventory's cluster, empty when none has been made; makes none."""
-        looking = self._templar.copy_with_new_env(available_variables={**variables, "ansible_check_mode": True})
-        found = str(looking.template(variables["ntier_secrets"])["cluster"]["id"])
-        return "" if found == PLACEHOLDER_ID else found
 
 
 def _number(value: t.Any) -> t.Any:

@@ -8,6 +8,7 @@ members of the cluster, so that a host that vanished from the inventory is still
 
 from __future__ import annotations
 
+import shlex
 import types
 import typing as t
 
@@ -389,12 +390,16 @@ def check_answers(
     refusing: t.Mapping[str, str],
     faults: Faults,
     given_up: t.Sequence[str] = (),
+    tests: t.Mapping[str, str] = NOBODY,
 ) -> None:
     """Note in *faults* the hosts that can't be asked, and what those keep that can't be reached: nothing is changed as long as that can't be seen.
 
-    :arg records: host → the record that it keeps, of the hosts that answered.
+    Of lost data is talked only where a host that answers remembers that the silent one has some: a host that was never built has none.
+
+    :arg records: host → the record that it keeps, of the hosts of this cluster that answered.
     :arg silent: host → what Ansible says of it, of the hosts that did not.
     :arg refusing: the same of the hosts that were reached, and on which the asking failed.
+    :arg tests: host → where Ansible looks for it, and how to try that.
     """
     for host, reason in refusing.items():
         faults.add(
@@ -404,25 +409,47 @@ def check_answers(
         )
     members = [found.get("members", {}) for found in heard(records).values()]
     for host, reason in silent.items():
-        kept = []
-        for tier, what in KEEPERS.items():
-            # What shall have them one day has nothing yet.
-            keepers = [name for entry in members for name in entry.get(tier, [])] or topology["tiers"][tier]["hosts"]
-            kept += [what] if host in keepers and host not in given_up else []
+        keeps = [what for tier, what in KEEPERS.items() if any(host in entry.get(tier, []) for entry in members)]
+        kept = [] if host in given_up else keeps
+        built = any(host in names for entry in members for names in entry.values())
         reason = reason.strip().rstrip(".")
+        runs = f"See that it runs{tests.get(host, ', and that ansible_host leads to it')}"
         if kept:
             faults.add(
                 f"host {host}",
                 f"can't be reached, and is where {listed(kept)} are: {reason}",
-                "See that it runs, and that ansible_host leads to it: nothing is changed without it. A machine in its place needs their backup first."
+                f"{runs}. Nothing is changed without it. A machine in its place needs their backup first."
                 f" When it is lost for good, take it out of the inventory, and out of retired, too, and say {GIVING_UP}: [{host}]: the sites begin without it",
             )
-        else:
+        elif built or host in given_up:
             faults.add(
                 f"host {host}",
                 f"can't be reached: {reason}",
-                "See that it runs, and that ansible_host leads to it. A host that is gone for good is taken out of the inventory, and out of retired, too",
+                f"{runs}. A host that is gone for good is taken out of the inventory, and out of retired, too",
             )
+        else:
+            faults.add(f"host {host}", f"can't be reached: {reason}", runs)
+
+
+def way(
+    host: str,
+    connection: str,
+    address: str,
+    port: t.Any,
+    user: str,
+    options: t.Sequence[str],
+) -> str:
+    """Return where Ansible looks for a host, and how to try that, for L(check_answers).
+
+    :arg port: empty for that of SSH.
+    :arg user: empty for that of the controller's own SSH configuration.
+    :arg options: those of the command C(ansible).
+    """
+    if connection in ("ssh", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh"):
+        at = f" and takes SSH connections at {address}, port {port or 22}, for {f'the user {user}' if user else 'your user'}"
+    else:
+        at = f" and answers by way of {connection} at {address}"
+    return f"{at}: {shlex.join(['ansible', *options, host, '-m', 'ansible.builtin.ping'])} tries that"
 
 
 def moved_to(host: str, handover: t.Mapping[str, str], steps: t.Container[str]) -> str:

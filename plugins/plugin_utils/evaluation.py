@@ -9,6 +9,7 @@ import typing as t
 
 from ansible.errors import AnsibleError
 
+from .secrets import PLACEHOLDER_ID
 from .topology import TIERS
 
 #: Variables by which Ansible finds a host: no facts.
@@ -66,6 +67,13 @@ def play_variables(task: t.Any) -> list[str]:
     """Return the names of the variables that the play of a task sets."""
     play = getattr(task, "play", None)
     return list(play.get_vars()) if play else []
+
+
+def cluster_id(templar: t.Any, variables: t.Mapping[str, t.Any]) -> str:
+    """Return the id of the inventory's cluster, empty when none has been made; makes none."""
+    looking = templar.copy_with_new_env(available_variables={**variables, "ansible_check_mode": True})
+    found = str(looking.template(variables["ntier_secrets"])["cluster"]["id"])
+    return "" if found == PLACEHOLDER_ID else found
 
 
 def plain(value: t.Any) -> t.Any:

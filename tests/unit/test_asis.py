@@ -1753,7 +1753,7 @@ def test_a_host_that_keeps_something_and_is_away_is_named_with_it(groups, silent
     faults = Faults()
     asis.check_answers(cluster, known, {silent: "Connection timed out. "}, {}, faults)
     assert faults.sentences == [
-        f"host {silent}: can't be reached, and is where {kept} are: Connection timed out. See that it runs, and that ansible_host leads to it: nothing is"
+        f"host {silent}: can't be reached, and is where {kept} are: Connection timed out. See that it runs, and that ansible_host leads to it. Nothing is"
         " changed without it. A machine in its place needs their backup first."
         f" When it is lost for good, take it out of the inventory, and out of retired, too, and say ntier_given_up: [{silent}]: the sites begin without it."
     ]
@@ -1767,7 +1767,24 @@ def test_a_host_that_shall_have_the_rows_and_can_t_be_reached_has_none_yet():
     """The host is new, and ansible_host leads nowhere."""
     faults = Faults()
     asis.check_answers(build(FIGURE_2), records_of(build(ONE_BOX)), {"db1": "no answer"}, {}, faults)
-    assert faults.sentences[0].startswith("host db1: can't be reached: no answer. See that it runs")
+    assert faults.sentences == [
+        "host db1: can't be reached: no answer. See that it runs, and that ansible_host leads to it."
+    ]
+
+
+def test_where_nothing_was_ever_built_nothing_is_said_of_lost_data():
+    """The first run, with an address or a user that is not right yet."""
+    box = asis.way("box1", "ssh", "192.0.2.1", None, "deploy", ["-i", "my cluster"])
+    database = asis.way("db1", "community.docker.docker", "db1", 22, "", [])
+    faults = Faults()
+    tests = {"box1": box, "db1": database}
+    asis.check_answers(build(FIGURE_2), {}, {"box1": "Permission denied.", "db1": "no answer"}, {}, faults, (), tests)
+    assert faults.sentences == [
+        "host box1: can't be reached: Permission denied. See that it runs and takes SSH connections at 192.0.2.1, port 22, for the user deploy:"
+        " ansible -i 'my cluster' box1 -m ansible.builtin.ping tries that.",
+        "host db1: can't be reached: no answer. See that it runs and answers by way of community.docker.docker at db1:"
+        " ansible db1 -m ansible.builtin.ping tries that.",
+    ]
 
 
 def test_what_a_host_that_leaves_keeps_others_remember():
@@ -1784,7 +1801,7 @@ def test_a_host_that_keeps_nothing_may_be_taken_out():
     faults = Faults()
     asis.check_answers(cluster, records_of(cluster), {}, {}, faults)
     assert not faults
-    asis.check_answers(cluster, {}, {"web2": "no answer"}, {}, faults)
+    asis.check_answers(cluster, records_of(cluster, hosts=["lb1"]), {"web2": "no answer"}, {}, faults)
     assert faults.sentences == [
         "host web2: can't be reached: no answer. See that it runs, and that ansible_host leads to it. A host that is gone for good is taken out of the"
         " inventory, and out of retired, too."
