@@ -404,7 +404,7 @@ def check_answers(
     for host, reason in refusing.items():
         faults.add(
             f"host {host}",
-            f"can't be asked: {reason.strip().rstrip('.')}",
+            f"can't be asked: {_in_a_line(reason)}",
             "See that ansible_user becomes root there without a question, or give ansible_become_password, and that Ansible's modules run there",
         )
     members = [found.get("members", {}) for found in heard(records).values()]
@@ -412,7 +412,7 @@ def check_answers(
         keeps = [what for tier, what in KEEPERS.items() if any(host in entry.get(tier, []) for entry in members)]
         kept = [] if host in given_up else keeps
         built = any(host in names for entry in members for names in entry.values())
-        reason = reason.strip().rstrip(".")
+        reason = _in_a_line(reason)
         runs = f"See that it runs{tests.get(host, ', and that ansible_host leads to it')}"
         if kept:
             faults.add(
@@ -429,6 +429,12 @@ def check_answers(
             )
         else:
             faults.add(f"host {host}", f"can't be reached: {reason}", runs)
+
+
+def _in_a_line(reason: str) -> str:
+    """Return what Ansible says of a connection without its introductions and line breaks."""
+    said = " ".join(reason.split()).removeprefix("Task failed: ")
+    return said.removeprefix("EOF on stream; last 100 lines received: ").rstrip(".")
 
 
 def way(

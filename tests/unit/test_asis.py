@@ -1778,7 +1778,15 @@ def test_where_nothing_was_ever_built_nothing_is_said_of_lost_data():
     database = asis.way("db1", "community.docker.docker", "db1", 22, "", [])
     faults = Faults()
     tests = {"box1": box, "db1": database}
-    asis.check_answers(build(FIGURE_2), {}, {"box1": "Permission denied.", "db1": "no answer"}, {}, faults, (), tests)
+    asis.check_answers(
+        build(FIGURE_2),
+        {},
+        {"box1": "Task failed: EOF on stream; last 100 lines received:\nPermission denied.\n", "db1": "no answer"},
+        {},
+        faults,
+        (),
+        tests,
+    )
     assert faults.sentences == [
         "host box1: can't be reached: Permission denied. See that it runs and takes SSH connections at 192.0.2.1, port 22, for the user deploy:"
         " ansible -i 'my cluster' box1 -m ansible.builtin.ping tries that.",
