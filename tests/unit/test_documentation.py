@@ -1,6 +1,7 @@
 """What the documentation says is what the code does: keys, figures, messages, links and names."""
 
 import ast
+import functools
 import importlib.util
 import itertools
 import json
@@ -292,16 +293,18 @@ def test_the_page_of_variables_has_those_of_the_cluster():
 # --- messages -----------------------------------------------------------------------------------------------------
 
 
+@functools.cache
 def texts_of_the_code():
-    """Yield every text that a plugin may print, and the names and texts of the tasks."""
+    """Return every text that a plugin may print, and the names and texts of the tasks."""
+    texts = []
     for path in [*(ROOT / "plugins").rglob("*.py"), *(ROOT / "roles").glob("*/files/*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield node.value
+                texts.append(node.value)
     for path in [*(ROOT / "roles").glob("*/tasks/**/*.yml"), *(ROOT / "playbooks").glob("*.yml")]:
         text = " ".join(path.read_text().split())  # a sentence goes over several lines
-        yield text.lower()
-        yield text
+        texts += [text.lower(), text]
+    return texts
 
 
 def quoted_messages():
@@ -313,7 +316,7 @@ def quoted_messages():
 @pytest.mark.parametrize("message", quoted_messages())
 def test_a_message_in_troubleshooting_is_one_of_the_code(message):
     pieces = re.split(r"…|: |\. | failed$", message)
-    known = list(texts_of_the_code())
+    known = texts_of_the_code()
     pieces = [piece.strip(" .,") for piece in pieces]
     missing = [piece for piece in pieces if len(piece) > 3 and not any(piece in text for text in known)]
     assert missing == []
