@@ -1,7 +1,8 @@
 """Make in a folder the guestbook's history as a repository, packed for a host: make_repository.py FOLDER.
 
 v1 and v2 work; every other version is v2 with one fault. A page names the version of its code and of its template, and so
-does the content of the style sheet that it refers to. VERSIONS says what each version is.
+does the content of the style sheet that it refers to. VERSIONS says what each version is. The project has a static files
+storage of its own, which raises on a name that its list lacks, and each version has its icon under another name.
 """
 
 from __future__ import annotations
@@ -20,6 +21,12 @@ IDENTITY = {
     for what, value in (("NAME", "test"), ("EMAIL", "test@example.com"))
 }
 
+STORAGE = """
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"},
+}
+"""
 VERSION_PY = '''"""Which version of the guestbook this is."""
 
 import time
@@ -117,14 +124,25 @@ class Project:
             file.write(text)
 
     def name_version(self, before: str, version: str) -> None:
-        """Have code, template and style sheet name a version."""
+        """Have code, template, style sheet and the name of the icon name a version."""
         self.write("guestbook/version.py", VERSION_PY.format(version=version))
         self.replace("entries/templates/base.html", f'data-template="{before}"', f'data-template="{version}"')
         self.replace("entries/static/entries/style.css", f"/* version: {before} */", f"/* version: {version} */")
+        icon = "entries/static/entries/icon-{}.svg"
+        (self.folder / icon.format(before)).rename(self.folder / icon.format(version))
+        self.replace("entries/templates/base.html", f"icon-{before}.svg", f"icon-{version}.svg")
 
 
 def v1(project: Project) -> None:
-    """The guestbook, with a version, a slow page, and an echo by websockets."""
+    """The guestbook, with a version, a slow page, an echo by websockets, an icon, and a static files storage of its own."""
+    project.write("guestbook/settings.py", STORAGE, "a")
+    static = project.folder / "entries/static/entries"
+    shutil.copy(static / "logo.svg", static / "icon-none.svg")
+    project.replace(
+        "entries/templates/base.html",
+        'rel="icon" href="{% static \'entries/logo.svg\' %}"',
+        'rel="icon" href="{% static \'entries/icon-none.svg\' %}"',
+    )
     project.replace(
         "entries/templates/base.html",
         '<html lang="en">',

@@ -80,6 +80,72 @@ def test_a_list_beside_the_files_counts_as_a_release_that_stays(site):
     assert prune_static.prune(str(root), [old]) == 0
 
 
+@pytest.fixture
+def storage(site):
+    """Return a function that gives a release the list of a storage: where its files lie, and name → name with the hash."""
+    _release, root, releases = site
+
+    def keep(release, key, location, text=None, name="staticfiles.json", **paths):
+        path = releases / release / "manifests" / key / "lists" / name
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"paths": paths, "version": "1.1"}) if text is None else text)
+        (releases / release / "manifests" / key / "location").write_text(location)
+        for file in [file for file in paths.values() if location] if text is None else []:
+            (root / location / file).parent.mkdir(exist_ok=True)
+            (root / location / file).write_text(file)
+            (root / location / f"{file}.br").write_text(file)
+        return str(releases / release)
+
+    return keep
+
+
+def test_lists_of_every_storage_count_whatever_they_are_called(site, storage):
+    _release, root, _releases = site
+    old = storage("1", "a", ".", **{"a.css": "a.111.css", "b.css": "b.111.css"})
+    storage("1", "b", "docs", name="lists/names.json", **{"a.css": "a.111.css", "c.css": "c.111.css"})
+    storage("2", "a", ".", **{"a.css": "a.111.css"})
+    storage("2", "b", "docs", **{"c.css": "c.222.css"})
+    assert prune_static.prune(str(root), [old]) == 3
+    assert names(root) == ["a.111.css", "a.111.css.br", "docs/c.222.css", "docs/c.222.css.br"]
+
+
+def test_a_release_that_has_changed_its_storage_keeps_its_files(site, storage):
+    release, root, _releases = site
+    old = release("1", **{"a.css": "a.111.css", "b.css": "b.111.css"})
+    storage("2", "a", ".", **{"a.css": "a.111.css"})
+    assert prune_static.prune(str(root), [old]) == 1
+    assert "a.111.css" in names(root)
+
+
+def test_files_in_a_bucket_and_other_things_in_a_list_are_nobodys_here(site, storage):
+    release, root, _releases = site
+    (root / "a.111.css").write_text("")
+    old = storage("1", "a", "", **{"a.css": "a.111.css"})
+    storage("1", "b", ".", text="{")
+    storage("1", "c", ".", text="[]")
+    storage("1", "d", ".", text='{"paths": 1}')
+    release("2")
+    storage("2", "e", ".", text='"text"')
+    assert prune_static.prune(str(root), [old]) == 0
+    assert "a.111.css" in names(root)
+
+
+def test_a_run_that_was_cut_off_before_it_wrote_a_list_is_in_nobodys_way(site, storage):
+    _release, root, releases = site
+    old = storage("1", "a", ".", **{"a.css": "a.111.css"})
+    (releases / "2/manifests/a/lists").mkdir(parents=True)
+    assert prune_static.prune(str(root), [old]) == 1
+
+
+def test_a_list_of_another_name_beside_the_files_counts_and_other_files_do_not(site):
+    release, root, _releases = site
+    old = release("1", **{"a.css": "a.111.css"})
+    (root / "names.json").write_text(json.dumps({"paths": {"a.css": "a.111.css"}}))
+    (root / "broken.json").write_text("{")
+    (root / "data.json").write_text("[1]")
+    assert prune_static.prune(str(root), [old]) == 0
+
+
 def test_a_release_without_a_list_takes_nothing_along(site):
     release, root, releases = site
     release("1", **{"a.css": "a.111.css"})
@@ -104,7 +170,8 @@ def test_it_runs_from_its_text_as_the_role_has_it(site):
     command = [sys.executable, "-", str(root), old]
     done = subprocess.run(command, input=PROGRAM.read_text(), capture_output=True, text=True, check=True)
     assert done.stdout == "1 removed\n"
-    (root.parent / "releases/1/staticfiles.json").write_text("{")
+    release("2")
+    (root.parent / "releases/2/staticfiles.json").write_text("{")
     done = subprocess.run(command, input=PROGRAM.read_text(), capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("prune_static.py: ")

@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import pwd
+import re
 import runpy
 import shutil
 import socket
@@ -72,7 +73,7 @@ class Host:
         with (
             mock.patch.dict(os.environ, {**self.environment, **environment}, clear=True),
             mock.patch.dict(sys.modules),
-            mock.patch.object(sys, "path", [str(self.project), *sys.path]),
+            mock.patch.object(sys, "path", [str(self.python), str(self.project), *sys.path]),
         ):
             importlib.invalidate_caches()
             return runpy.run_path(str(self.python / "ntier_settings.py"))
@@ -464,6 +465,12 @@ print(json.dumps([static(name) for name in ("mysite/style.css", "mysite/logo.svg
 """
 
 
+def listed(release):
+    """Return name → name with the hash, as the only list of a release has it."""
+    (path,) = release.glob("manifests/*/lists/*.json")
+    return json.loads(path.read_text())["paths"]
+
+
 def test_collected_files_get_hashed_names_and_the_release_keeps_the_list_of_them(host):
     machine = host(COLLECT, site={"prefix": "/shop"})
     machine.write("mysite/static/mysite/logo.svg", "<svg/>")
@@ -472,7 +479,7 @@ def test_collected_files_get_hashed_names_and_the_release_keeps_the_list_of_them
         "a {background: url(logo.svg)} b {background: url('gone.png')} @import 'no.css';",
     )
     machine.run("-m", "django", "collectstatic", "--noinput", "--verbosity", "0")
-    names = json.loads((machine.folder / "release/staticfiles.json").read_text())["paths"]
+    names = listed(machine.release)
     assert set(names) == {"mysite/logo.svg", "mysite/style.css"}
     css = (machine.folder / "static" / names["mysite/style.css"]).read_text()
     assert names["mysite/logo.svg"].split("/")[1] in css
@@ -500,9 +507,207 @@ def test_two_releases_share_the_folder_and_each_finds_its_own_files(host):
         machine.write("mysite/static/mysite/logo.svg", f"<svg id='{release}'/>")
         folder = machine.configure(release)
         machine.run("-m", "django", "collectstatic", "--noinput", "--verbosity", "0", NTIER_RELEASE=str(folder))
-        found.append(json.loads((folder / "staticfiles.json").read_text())["paths"]["mysite/logo.svg"])
+        found.append(listed(folder)["mysite/logo.svg"])
     assert found[0] != found[1]
     assert [(machine.folder / "static" / name).read_text() for name in found] == ["<svg id='one'/>", "<svg id='two'/>"]
+
+
+STORAGES_WITH_A_LIST = {
+    "Django's": ("django.contrib.staticfiles.storage.ManifestStaticFilesStorage", {}),
+    "WhiteNoise's": ("whitenoise.storage.CompressedManifestStaticFilesStorage", {}),
+    "another name and options": ("mysite.storages.Named", {"base_url": "/elsewhere/"}),
+    "one that is written like Django's of before 4.0": ("mysite.storages.Old", {}),
+    "a list in the project's folder": ("mysite.storages.InProject", {}),
+    "a list in a folder of its own": ("mysite.storages.Elsewhere", {}),
+}
+LISTS = """
+import json
+from pathlib import Path
+from django.conf import settings
+from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
+from django.core.files.base import ContentFile
+from django.core.files.storage import FileSystemStorage
+
+class Named(ManifestStaticFilesStorage):
+    manifest_name = "lists/names.json"
+
+class Docs(ManifestStaticFilesStorage):
+    def __init__(self):
+        super().__init__(location=settings.STATIC_ROOT + "/docs", base_url="/docs/")
+
+class Old(ManifestStaticFilesStorage):
+    def read_manifest(self):
+        try:
+            with self.open(self.manifest_name) as manifest:
+                return manifest.read().decode()
+        except FileNotFoundError:
+            return None
+
+    def save_manifest(self):
+        if self.exists(self.manifest_name):
+            self.delete(self.manifest_name)
+        payload = {"paths": self.hashed_files, "version": self.manifest_version}
+        self._save(self.manifest_name, ContentFile(json.dumps(payload).encode()))
+
+class InProject(ManifestStaticFilesStorage):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, manifest_storage=FileSystemStorage(location=Path(__file__).parent), **kwargs)
+
+class Elsewhere(ManifestStaticFilesStorage):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, manifest_storage=FileSystemStorage(location=__import__("os").environ["ELSEWHERE"]), **kwargs)
+"""
+FIND = """
+import django, json, os, sys
+django.setup()
+from django.conf import settings
+from django.contrib.staticfiles.storage import staticfiles_storage
+print(json.dumps([staticfiles_storage.stored_name(name) for name in sys.argv[1:]]))
+"""
+
+
+class Releases:
+    """Releases of one project, each with its code, that share the folder of static files."""
+
+    def __init__(self, machine, settings, **files):
+        self.machine, self.settings, self.files = machine, settings, files
+        self.root = machine.folder / "static"
+
+    def run(self, name, *arguments):
+        """Run a program with the code of a release."""
+        folder = self.machine.folder / "releases" / name
+        paths = f"{self.machine.python}:{folder}/project"
+        elsewhere = str(self.machine.folder / "elsewhere")
+        return self.machine.run(*arguments, NTIER_RELEASE=str(folder), PYTHONPATH=paths, ELSEWHERE=elsewhere)
+
+    def collect(self, name, **static):
+        """Make a release with static files, and collect them; return its folder."""
+        folder = self.machine.configure(f"releases/{name}")
+        texts = {"settings.py": self.settings, "__init__.py": "", **self.files}
+        for path, text in {**texts, **{f"static/{path}": text for path, text in static.items()}}.items():
+            file = folder / "project/mysite" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        self.run(name, "-m", "django", "collectstatic", "--noinput", "--verbosity", "0")
+        return folder
+
+    def stored(self, name, *static):
+        """Return the names with hashes that the code of a release finds."""
+        return json.loads(self.run(name, "-c", FIND, *static))
+
+
+def storages(storage, **more):
+    """Return the settings of a project that has a storage of its own."""
+    backend, options = STORAGES_WITH_A_LIST[storage]
+    found = {"staticfiles": {"BACKEND": backend, "OPTIONS": options}, **more}
+    return f"{COLLECT}STORAGES = {found!r}\n"
+
+
+def prune(root, *going):
+    """Remove the static files of releases as the role does before it removes them."""
+    command = [sys.executable, str(ROOT / "roles/release/files/prune_static.py"), str(root), *map(str, going)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("storage", STORAGES_WITH_A_LIST)
+def test_every_release_reads_its_own_list_whatever_storage_the_project_has(host, storage):
+    releases = Releases(host(), storages(storage), **{"storages.py": LISTS})
+    first = releases.collect("1", **{"old.css": "a { color: red }" * 100})
+    found = releases.stored("1", "old.css")
+    releases.collect("2", **{"new.css": "a { color: blue }" * 100})
+    broken = releases.collect("3", **{"newer.css": "a { color: green }" * 100})
+    shutil.rmtree(broken)
+    assert releases.stored("1", "old.css") == found
+    (new,) = releases.stored("2", "new.css")
+    assert re.fullmatch(r"new\.[0-9a-f]{12}\.css", new)
+    assert (releases.root / found[0]).exists()
+    assert (releases.root / new).exists()
+    assert prune(releases.root, first) == "1 removed\n"
+    assert not list(releases.root.glob(f"{found[0]}*"))
+    assert (releases.root / new).exists()
+
+
+def test_a_release_from_before_finds_its_list_beside_the_files_through_the_next_ones(host):
+    releases = Releases(host(), storages("Django's"))
+    before = releases.collect("1", **{"old.css": "a {}"})
+    (found,) = releases.stored("1", "old.css")
+    (where,) = before.glob("manifests/*/lists/staticfiles.json")
+    shutil.copy(where, releases.root)
+    shutil.rmtree(before / "manifests")
+    next_one = releases.collect("2", **{"new.css": "b {}"})
+    assert releases.stored("1", "old.css") == [found]
+    assert prune(releases.root, next_one) == "1 removed\n"
+    assert (releases.root / found).exists()
+
+
+def test_storages_with_a_list_beside_the_first_have_their_own(host):
+    text = storages("Django's", docs={"BACKEND": "mysite.storages.Docs"}, same={"BACKEND": "mysite.storages.Named"})
+    releases = Releases(host(), text, **{"storages.py": LISTS})
+    collect = (
+        "import django; django.setup(); from django.core.files.base import ContentFile; from django.core.files.storage import storages; "
+        "docs = storages['docs']; docs._save('guide.txt', ContentFile(b'VERSION')); list(docs.post_process({'guide.txt': (docs, 'guide.txt')}))"
+    )
+    found = {}
+    for name in ("1", "2"):
+        releases.collect(name, **{"a.css": name})
+        (releases.root / "docs/guide.txt").unlink(missing_ok=True)
+        releases.run(name, "-c", collect.replace("VERSION", name))
+        read = "import django; django.setup(); from django.core.files.storage import storages; print(storages['docs'].stored_name('guide.txt'))"
+        found[name] = releases.run(name, "-c", read).strip()
+        assert len(releases.stored(name, "a.css")) == 1
+    assert found["1"] != found["2"]
+    assert prune(releases.root, releases.machine.folder / "releases/1") == "2 removed\n"
+    assert not (releases.root / "docs" / found["1"]).exists()
+    assert (releases.root / "docs" / found["2"]).exists()
+
+
+def test_the_files_of_a_live_release_may_be_collected_again_though_its_code_can_not_be_changed(host):
+    releases = Releases(host(), storages("WhiteNoise's"))
+    folder = releases.collect("1", **{"a.css": "a {}", "b.css": "b {}"})
+    (path,) = folder.glob("manifests/*/lists/staticfiles.json")
+    before = path.stat()
+    releases.run("1", "-m", "django", "collectstatic", "--noinput", "--verbosity", "0")
+    after = path.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_storages_of_a_django_before_4_0_keep_their_lists_in_the_release(host):
+    """Their methods of that time work on the storage itself."""
+    machine = host(COLLECT)
+    old = """
+import json, os, sys
+sys.path.insert(0, os.environ["NTIER_RELEASE"] + "/project")
+from django.contrib.staticfiles import storage
+from django.core.files.base import ContentFile
+mixin = storage.ManifestFilesMixin
+
+def init(self, *args, **kwargs):
+    super(mixin, self).__init__(*args, **kwargs)
+    self.hashed_files = self.load_manifest()[0]
+
+def read(self):
+    try:
+        with self.open(self.manifest_name) as manifest:
+            return manifest.read().decode()
+    except FileNotFoundError:
+        return None
+
+def save(self):
+    if self.exists(self.manifest_name):
+        self.delete(self.manifest_name)
+    self._save(self.manifest_name, ContentFile(json.dumps({"paths": self.hashed_files, "version": "1.0"}).encode()))
+
+mixin.__init__, mixin.read_manifest, mixin.save_manifest = init, read, save
+import django
+django.setup()
+made = storage.ManifestStaticFilesStorage()
+made.hashed_files = {"a.css": "a.1.css"}
+made.save_manifest()
+print(storage.ManifestStaticFilesStorage().stored_name("a.css"))
+"""
+    assert machine.run("-c", old) == "a.1.css\n"
+    assert len(list(machine.release.glob("manifests/*/lists/staticfiles.json"))) == 1
+    assert not (machine.folder / "static/staticfiles.json").exists()
 
 
 # --- a site below a prefix ----------------------------------------------------------------------------------------

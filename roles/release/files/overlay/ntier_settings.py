@@ -122,6 +122,8 @@ MEDIA_URL = NTIER_SITE["media_url"]
 # nginx reads what is uploaded through the group; large uploads would otherwise get the temporary file's own mode.
 if _get("FILE_UPLOAD_PERMISSIONS", None) is None:
     FILE_UPLOAD_PERMISSIONS = 0o644
+# Each release reads its own list of the files, whatever storage the project has.
+importlib.import_module("ntier_storage").keep_lists_in_release()
 _plain = (None, "django.contrib.staticfiles.storage.StaticFilesStorage")
 if NTIER_SITE["hashed_static"]:
     if _get("STATICFILES_STORAGE") is None:

@@ -1,25 +1,143 @@
 # Managed by Ansible (ntier.django): changes are overwritten.
-"""Static files under names that bear a hash of their content, for projects that were not written for it."""
+"""Static files storages: all releases share one folder of files, and each release keeps its own lists of their names.
+
+Django's ManifestFilesMixin, and with it WhiteNoise's and a project's own storages, writes the list beside the files, where the
+next release's collectstatic would overwrite it while the old release still reads it. L(keep_lists_in_release) gives every such
+storage a place in the release's folder C(manifests) instead: one folder for each storage, with C(location), which says where its
+files lie (relative to STATIC_ROOT; empty where they are not on this host), and C(lists).
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 
-from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
+from django.conf import settings
+from django.contrib.staticfiles.storage import ManifestFilesMixin, ManifestStaticFilesStorage
+from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
 
 
+def _described(storage):
+    """Return where a storage keeps what it stores: relative to STATIC_ROOT for a folder below it, or else in words."""
+    if isinstance(storage, FileSystemStorage):
+        folder = os.path.relpath(os.path.realpath(storage.location), os.path.realpath(settings.STATIC_ROOT))
+        return os.path.realpath(storage.location) if folder.split(os.sep)[0] == os.pardir else folder
+    kind = type(storage)
+    place = [str(getattr(storage, name, "") or "") for name in ("bucket_name", "location")]
+    return " ".join([f"{kind.__module__}.{kind.__qualname__}", *place])
+
+
+class ReleaseList(FileSystemStorage):
+    """Keeps the lists of one storage in the release.
+
+    A list that the release lacks is read where the storage would have it: a release that was collected before lists were kept
+    here finds its own there.
+    """
+
+    def __init__(self, storage, own):
+        release = os.path.realpath(os.environ["NTIER_RELEASE"])
+        # What lies behind the redirection of its own list.
+        self._own = super(ManifestFilesMixin, own) if isinstance(own, ManifestFilesMixin) else own
+        self._files = _described(storage)
+        key = self._files if own is storage else f"{self._files}\n{_described(own)}"
+        self._folder = os.path.join(release, "manifests", hashlib.sha256(key.encode()).hexdigest()[:16])
+        # What a project puts into its own folder on purpose is in the release already, and is put there as well.
+        self._copied = _described(own).startswith(f"{release}{os.sep}")
+        self._local = isinstance(storage, FileSystemStorage)
+        super().__init__(location=os.path.join(self._folder, "lists"))
+
+    def _open(self, name, mode="rb"):
+        try:
+            return super()._open(name, mode)
+        except FileNotFoundError:
+            return self._own._open(name, mode)
+
+    def get_available_name(self, name, max_length=None):
+        """Return the name itself: a list is replaced."""
+        return name
+
+    def delete(self, name):
+        """Leave the list for L(_save) to replace."""
+
+    def _save(self, name, content):
+        """Write a list. The code of a live release can't be changed; to collect the same files again there is no need to."""
+        text = content.read()
+        text = text.encode() if isinstance(text, str) else text
+        path = self.path(name)
+        if _content(path) == _parsed(text):
+            return name
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(os.path.join(self._folder, "location"), "w", encoding="utf-8") as file:
+            file.write(self._files if self._local else "")
+        with open(path, "wb") as file:
+            file.write(text)
+        if self._copied:
+            if self._own.exists(name):
+                self._own.delete(name)
+            self._own._save(name, ContentFile(text))
+        return name
+
+
+def _parsed(text):
+    """Return what a list says, however it is written, or its text when it is no JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _content(path):
+    """Return what the list in a file says, or None without one."""
+    try:
+        with open(path, "rb") as file:
+            return _parsed(file.read())
+    except FileNotFoundError:
+        return None
+
+
+class _ListStorage:
+    """The attribute C(manifest_storage) of every storage that has a list: whatever is set there, the release keeps the list."""
+
+    def __get__(self, storage, owner=None):
+        if storage is None:
+            return self
+        own, kept = storage.__dict__.get("_ntier_list", (storage, None))
+        if kept is None:
+            kept = ReleaseList(storage, own)
+            storage.__dict__["_ntier_list"] = (own, kept)
+        return kept
+
+    def __set__(self, storage, own):
+        storage.__dict__["_ntier_list"] = (own, None)
+
+
+def keep_lists_in_release():
+    """Have every storage with a list keep it in the release, whichever class it is of and whoever makes it."""
+    ManifestFilesMixin.manifest_storage = _ListStorage()
+    # Storages of before Django 4.0, and those that are written like them, do with themselves what the others do with that.
+    for method in ("_open", "_save", "exists", "delete"):
+        _redirect(method)
+
+
+def _redirect(method):
+    """Have a method of the storages work on the list in the release where it is asked for the list."""
+
+    def redirected(self, name, *args, **kwargs):
+        files = super(ManifestFilesMixin, self) if name != self.manifest_name else self.manifest_storage
+        return getattr(files, method)(name, *args, **kwargs)
+
+    setattr(ManifestFilesMixin, method, redirected)
+
+
 class ReleaseStaticFilesStorage(ManifestStaticFilesStorage):
-    """Keeps the list of names in the release, so that each release finds its own files while all of them share one folder.
+    """Static files under names that bear a hash of their content, for projects that were not written for it.
 
     A reference to a file that is not there stays as it was written, where Django's own class would refuse the whole project.
     """
 
     manifest_strict = False
-
-    def __init__(self, *args, **kwargs):
-        kwargs.setdefault("manifest_storage", FileSystemStorage(location=os.environ["NTIER_RELEASE"]))
-        super().__init__(*args, **kwargs)
 
     def hashed_name(self, name, content=None, filename=None):
         """Return the name with the hash, or the name as it is when there is no such file."""
