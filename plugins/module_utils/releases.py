@@ -38,6 +38,13 @@ def last_lines(text, count=15):
     return "\n".join(lines[-count:])
 
 
+def bytes_in(folder):
+    """Return how many bytes the files in a folder and below it have; none where there is no such folder."""
+    return sum(
+        os.lstat(os.path.join(parent, name)).st_size for parent, _folders, names in os.walk(folder) for name in names
+    )
+
+
 def base_packages(site):
     """Return what a site needs beside its own requirements, as requirement specifiers.
 

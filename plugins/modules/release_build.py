@@ -95,6 +95,9 @@ from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 from ansible_collections.ntier.django.plugins.module_utils import releases  # noqa: E402
 from ansible_collections.ntier.django.plugins.module_utils import requirements as files  # noqa: E402
 
+#: What a cache may have of lists of versions and the like, beside what was downloaded for one release and the next.
+CACHE_BYTES = 64 << 20
+
 
 class BuildError(Exception):
     """A step of the build failed; the message says which and why."""
@@ -113,6 +116,7 @@ class Builder:
         self.wheels = os.path.join(folder, "wheels")
         self.python = os.path.join(folder, "venv/bin/python")
         self.seconds = {}
+        self.caches = [os.path.join(cache, name) for name in ("uv", "pip")]
         home = os.path.dirname(cache)
         self.environment = {
             **{
@@ -129,8 +133,8 @@ class Builder:
             "PIP_NO_INPUT": "1",
         }
 
-    def step(self, name, command):
-        """Run a program; return its output, or raise with its last lines."""
+    def step(self, name, command, **environment):
+        """Run a program with more variables of the environment; return its output, or raise with its last lines."""
         started = time.time()
         try:
             done = subprocess.run(
@@ -139,7 +143,7 @@ class Builder:
                 text=True,
                 errors="replace",
                 cwd=self.project if os.path.isdir(self.project) else self.folder,
-                env=self.environment,
+                env={**self.environment, **environment},
                 timeout=1800,
                 check=False,
             )
@@ -394,7 +398,11 @@ class Builder:
         # The wheels by name, and not the lock file: it may name folders of the source and repositories, which are wheels by now.
         wheels = sorted(glob.glob(os.path.join(self.wheels, "*.whl")))
         install = [self.uv, "pip", "install", "--quiet", "--offline", "--no-index", "--no-deps", "--compile-bytecode"]
-        self.step("install", [*install, "--python", self.python, *wheels])
+        # uv unpacks a wheel for each path that it finds it under, so what it caches here is of no use to another release. In the
+        # release's own folder the environment has its files by hard links, and loses nothing with the cache.
+        unpacked = os.path.join(self.folder, "unpacked")
+        self.step("install", [*install, "--python", self.python, *wheels], UV_CACHE_DIR=unpacked)
+        shutil.rmtree(unpacked, ignore_errors=True)
         # The running site can't write next to its code, so what Python would keep there is made now. Code that this Python
         # can't compile may be a template or a test; if it matters, the check of the settings says so.
         subprocess.run(
@@ -404,6 +412,13 @@ class Builder:
             timeout=600,
             check=False,
         )
+        self.bound_caches(2 * sum(os.path.getsize(wheel) for wheel in wheels) + CACHE_BYTES)
+
+    def bound_caches(self, most):
+        """Start a cache anew that has grown beyond a number of bytes: the next release downloads once more what it needs."""
+        for folder in self.caches:
+            if releases.bytes_in(folder) > most:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def main():

@@ -511,7 +511,7 @@ def build(tmp_path):
         given = {**SITE, **site, "source": {**SITE["source"], **(source or {})}}
         builder = Builder(given, str(folder), "/opt/uv", "/opt/pip", str(tmp_path / "cache"), given["settings"])
         builder.commands = []
-        builder.step = lambda name, command: builder.commands.append(command) or ""
+        builder.step = lambda name, command, **_environment: builder.commands.append(command) or ""
         builder.link_project()
         return builder
 
@@ -683,6 +683,36 @@ def test_another_hosts_wheels_are_installed_and_nothing_else_is_made(build, tmp_
     assert environment == ["/opt/uv", "venv", "--quiet", "--python", "python3", f"{builder.folder}/venv"]
     assert {"--offline", "--no-index", "--no-deps"} <= set(install)
     assert install[-2:] == sorted(str(path) for path in wheels.iterdir())
+
+
+UNPACKING = "import os, pathlib; folder = pathlib.Path(os.environ['UV_CACHE_DIR']); folder.mkdir(); (folder / 'file').write_text('x' * 1000)"
+
+
+def test_what_uv_unpacks_for_one_release_is_kept_in_no_cache(build, tmp_path):
+    builder = build()
+    step = Builder.step
+    builder.step = lambda name, command, **more: step(builder, name, [sys.executable, "-c", UNPACKING], **more)
+    builder.python = sys.executable
+    (tmp_path / "cache/pip").mkdir(parents=True)
+    (tmp_path / "cache/pip/download").write_text("x")
+    builder.install_wheels()
+    assert sorted(path.name for path in (tmp_path / "release").iterdir()) == ["app", "project"]
+    assert [path.name for path in (tmp_path / "cache").rglob("*")] == ["pip", "download"]
+
+
+def test_a_cache_that_has_grown_too_large_is_started_anew(build, tmp_path, monkeypatch):
+    """As the one of an older version of this collection has, which kept each release's packages there."""
+    monkeypatch.setattr(release_build, "CACHE_BYTES", 500)
+    builder = build()
+    builder.python = sys.executable
+    for path, size in {"cache/uv/archive/a": 600, "cache/uv/archive/b": 600, "cache/pip/c": 900}.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("x" * size)
+    wheels = tmp_path / "release/wheels"
+    wheels.mkdir()
+    (wheels / "a-1-py3-none-any.whl").write_text("x" * 250)
+    builder.install_wheels()
+    assert [path.name for path in (tmp_path / "cache").rglob("*")] == ["pip", "c"]
 
 
 def test_the_environment_has_the_python_that_the_site_asks_for(build):

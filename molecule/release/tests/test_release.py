@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -286,8 +287,8 @@ def test_a_rollback_says_which_migrations_lie_between(unnoticed, play, live, rel
     assert releases() == kept
 
 
-def test_a_rollback_takes_seconds(unnoticed, play, live, releases):
-    """Without building anything, v1 is live again, host by host."""
+def test_a_rollback_takes_seconds(unnoticed, play, live, releases, visit):
+    """Without building anything, v1 is live again, host by host, with its own static files."""
     kept = releases()
     start = unnoticed.report()["seconds"]
     done = play("rollback", "-e", "rollback_migrations=keep")
@@ -296,6 +297,9 @@ def test_a_rollback_takes_seconds(unnoticed, play, live, releases):
     assert releases() == kept
     report = unnoticed.until(lambda report: len(seen_since(report, start)) >= 2, "not both hosts answer with v1")
     assert seen_since(report, start) == [("web1", "v1"), ("web2", "v1")]
+    browser = visit("guestbook.example.com")
+    icon = re.search(r"/static/entries/icon-v1\.[0-9a-f]{12}\.svg", browser.get("/").text)
+    assert browser.get(icon.group()).status_code == 200
 
 
 def test_a_rollback_to_a_named_release(unnoticed, play, live, releases, cluster):
@@ -310,6 +314,12 @@ def test_a_rollback_to_a_named_release(unnoticed, play, live, releases, cluster)
     done = play("rollback", "-e", f"rollback_to={v2}", "-e", "rollback_migrations=keep")
     assert done.code == 0, done.output
     assert set(live().values()) == {(v2, "v2")}
+
+
+@pytest.mark.parametrize("name", WEB)
+def test_releases_leave_nothing_in_caches(cluster, name):
+    """However many there have been."""
+    assert int(cluster[name].check_output("du -sm /srv/guestbook/cache").split()[0]) < 64
 
 
 @pytest.mark.long
