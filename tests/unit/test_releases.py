@@ -1,11 +1,14 @@
 """What a release is made of, which one is needed, and which may go. No network, no uv: the programs are stand-ins."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 
 import pytest
+import yaml
+from clusters import ROOT
 
 from ansible_collections.ntier.django.plugins.module_utils import releases
 from ansible_collections.ntier.django.plugins.modules import release_build, release_state
@@ -740,3 +743,28 @@ def test_the_module_builds_or_installs(monkeypatch, tmp_path, prebuilt, done):
     with pytest.raises(Exit) as end:
         release_build.main()
     assert end.value.args[0] == {"changed": True, "did": done}
+
+
+# --- what a run shows ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_removed_with_a_release_is_not_listed_file_by_file():
+    """By --diff, the module shows all that lies in a folder that goes: thousands of lines for one release."""
+
+    def removals(tasks):
+        for task in tasks:
+            for part in ("block", "rescue", "always"):
+                yield from removals(task.get(part, []))
+            file = task.get("ansible.builtin.file", {})
+            if file.get("state") == "absent" and re.search(
+                r"(__release_home|__release_folder|release) }}/?$|__release_site.name }}$", file["path"]
+            ):
+                yield task
+
+    found = [
+        (path.name, task)
+        for path in sorted((ROOT / "roles/release/tasks").glob("*.yml"))
+        for task in removals(yaml.safe_load(path.read_text()))
+    ]
+    assert {name for name, _task in found} == {"back.yml", "failed.yml", "finish.yml", "install.yml", "leave.yml"}
+    assert [name for name, task in found if task.get("diff") is not False] == []
