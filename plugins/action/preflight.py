@@ -229,7 +229,7 @@ class ActionModule(ActionBase):
             self._check_certificates(cluster, str(self._value("ntier_inventory_directory", variables)), faults)
             if self._task.args.get("build", True):
                 faults.sentences += topology.not_runnable(cluster)
-            if "ntier_secrets_file" not in missing:
+            if "ntier_secrets_file" not in missing | mistyped:
                 self._check_secrets({**variables, "ansible_check_mode": True}, faults)
             if not faults and self._task.args.get("build", True):
                 self._check_secrets(variables, faults)  # makes what is missing, here and once

@@ -253,6 +253,16 @@ def test_a_supplied_file_that_is_not_there_is_refused(path):
 # --- vault --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("supplied", [True, False])
+def test_a_folder_in_the_place_of_the_file_is_refused(path, supplied):
+    """As an empty ntier_secrets_file is one, too."""
+    path.mkdir(parents=True)
+    assert f"file {path}: can't be read: Is a directory. Name a file that you may read" in fault_of(
+        path, "blog", supplied=supplied
+    )
+    assert list(path.iterdir()) == []
+
+
 def decrypted(path, password):
     return VaultLib([("default", VaultSecret(password.encode()))]).decrypt(path.read_bytes()).decode()
 
