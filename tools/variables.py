@@ -35,6 +35,10 @@ Firewall, NFS and PostgreSQL let a host in by it, so it has to be the one that i
 Set it when that changes: [The address that visitors come to](../README.md#the-address-that-visitors-come-to). |
 | `ntier_given_up` | list of hosts | none | Hosts whose rows or uploads are lost for good. Nobody waits for them any more, and the sites begin \
 without, or with what you have put back from a backup. |
+| `ntier_lock_wait_seconds` | int | `0` | How long a run waits for another one that holds the lock of the cluster. \
+By default it stops at once: [One run at a time](../README.md#one-run-at-a-time). |
+| `ntier_lock_take_over` | text, on the command line | none | The id of a run whose lock this run takes over, as the \
+message of the refusal names it. Two runs at once break releases, so be sure that it is dead. |
 | `ntier_memory_mb` | int, of a host | what the host reports | Memory to share out, in MB. A container sees the memory of the \
 whole machine, so say it there. |
 | `ntier_cores` | int, of a host | what the host reports | Processors to count with; they decide the number of workers. |

@@ -46,6 +46,8 @@ PUBLIC: dict[str, dict[str, t.Any]] = {
     "ntier_address": {"type": "raw"},
     "ntier_dns_leads_to": {"type": "list", "elements": "str"},
     "ntier_given_up": {"type": "list", "elements": "str"},
+    "ntier_lock_wait_seconds": {"type": "int"},
+    "ntier_lock_take_over": {"type": "str"},
     "ntier_memory_mb": {"type": "int"},
     "ntier_cores": {"type": "int"},
     "ntier_memory_shares": {"type": "dict", "options": {tier: {"type": "int"} for tier in topology.TIERS}},

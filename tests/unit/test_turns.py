@@ -384,4 +384,4 @@ def test_site_and_release_share_one_implementation():
     imports = [
         play.get("import_playbook") for name in ("tier_web", "release") for play in tasks(f"playbooks/{name}.yml")
     ]
-    assert imports == [None, "tier_release.yml", "preflight.yml", None, "tier_release.yml"]
+    assert imports == [None, "tier_release.yml", "preflight.yml", None, "tier_release.yml", "unlock.yml"]
