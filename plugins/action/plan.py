@@ -13,7 +13,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.ntier.django.plugins.filter.sizing import size_in
 from ansible_collections.ntier.django.plugins.module_utils import accounts
-from ansible_collections.ntier.django.plugins.plugin_utils import asis, evaluation, plan
+from ansible_collections.ntier.django.plugins.plugin_utils import asis, evaluation, plan, restarts
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults, InventoryError, listed
 from ansible_collections.ntier.django.plugins.plugin_utils.sizing import TooLittleMemory
 
@@ -120,6 +120,7 @@ class ActionModule(ActionBase):
         leaving: dict[str, list[str]] = {}
         doors: dict[str, t.Any] = {}
         asked = []
+        packages: dict[str, t.Any] = {}
         for host in cluster["hosts"]:
             own = variables["hostvars"][host]
             facts = own.get("ansible_facts") or {}
@@ -127,6 +128,7 @@ class ActionModule(ActionBase):
             cores = _number(own.get("ntier_cores", facts.get("processor_vcpus")))
             if "distribution" in facts:
                 asked.append(host)
+                packages[host] = facts.get("packages") or {}
                 check_system(host, facts["distribution"], _release(facts), faults)
             for address, reason in ((own.get("__ntier_routes") or {}).get("missing") or {}).items():
                 check_route(cluster, host, address, reason, faults)
@@ -168,13 +170,47 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(
                 str(InventoryError(faults.sentences, "The hosts can't serve what the inventory says"))
             )
+        waiting = self._poolers(cluster, leaving, packages, databases)
+        restarting = self._restarts(cluster, variables, sizes, databases) if not moves["database"] else {}
         caches = asis.cache_change(cluster, records)
         empty = asis.beginning(cluster, {"database": databases, "media": media}, moves)
-        lines = plan.render(cluster, sizes, moves["database"], moves["media"], leaving, doors, caches, empty)
+        lines = plan.render(
+            cluster, sizes, moves["database"], moves["media"], leaving, doors, caches, empty, restarting, waiting
+        )
         result.update(changed=False, plan=lines, move=moves["database"], media_move=moves["media"], empty=empty)
-        result.update(leaving=leaving, doors=doors)
+        result.update(leaving=leaving, doors=doors, poolers=waiting)
         if self._task.args.get("show", True):
             display.display("\n" + "\n".join(result["plan"]) + "\n")
+        return result
+
+    def _poolers(
+        self,
+        cluster: dict[str, t.Any],
+        leaving: dict[str, list[str]],
+        packages: dict[str, t.Any],
+        databases: dict[str, t.Any],
+    ) -> list[str]:
+        """Return the hosts whose clients wait when PostgreSQL restarts; none while there is no site's database."""
+        built = any(found["ours"] and found["databases"] for found in databases.values())
+        return restarts.poolers(cluster, leaving, packages) if built else []
+
+    def _restarts(
+        self,
+        cluster: dict[str, t.Any],
+        variables: dict[str, t.Any],
+        sizes: dict[str, t.Any],
+        databases: dict[str, t.Any],
+    ) -> dict[str, list[tuple[str, str, str]]]:
+        """Return what PostgreSQL restarts for, host → the value of C(restarts.changes)."""
+        result = {}
+        for host in cluster["tiers"]["database"]["hosts"]:
+            found = databases.get(host, {}).get("settings") or {}
+            own = variables["hostvars"][host]
+            plain = {name: own[name] for name in restarts.VARIABLES if found and name in own}
+            new = restarts.wanted(sizes.get(host, {}).get("database", {}), plain)
+            changes = restarts.changes(found, new)
+            if changes:
+                result[host] = changes
         return result
 
     def _listed(self, variables: dict[str, t.Any], name: str) -> list[str]:

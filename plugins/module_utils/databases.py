@@ -98,6 +98,26 @@ SELECT coalesce(sourcefile, ''), coalesce(sourceline, 0), error FROM pg_file_set
 WHERE error IS NOT NULL AND error <> 'setting could not be applied' ORDER BY seqno"""
 
 
+#: The settings that need a restart: name, as a person reads it, value, its unit, file, and what comes once that file is gone or the server restarts.
+SETTINGS = """
+SELECT s.name, current_setting(s.name), s.setting, coalesce(s.unit, ''), coalesce(s.sourcefile, ''), coalesce(s.boot_val, ''),
+  CASE WHEN s.pending_restart AND (f.sourcefile IS NOT NULL OR s.setting IS DISTINCT FROM s.boot_val) THEN coalesce(f.setting, s.boot_val) ELSE '' END
+FROM pg_settings s LEFT JOIN LATERAL (SELECT setting, sourcefile FROM pg_file_settings WHERE name = s.name ORDER BY seqno DESC LIMIT 1) f ON true
+WHERE s.context = 'postmaster' ORDER BY s.name"""
+
+
+def settings_of(run, data):
+    """Return the settings that need a restart, as the running server has them; nothing when it does not answer.
+
+    :return: name → C(shown), C(value), C(unit), C(file) (without its folder), C(default), and C(pending), what comes with the next restart, where one is due.
+    """
+    keys = ("shown", "value", "unit", "file", "default", "pending")
+    found = {name: dict(zip(keys, values)) for name, *values in ask(run, data, SETTINGS) or []}  # noqa: B905 - Python 3.9
+    for setting in found.values():
+        setting["file"] = os.path.basename(setting["file"])
+    return found
+
+
 def ask(run, data, query):
     """Return the rows of a query, lists of texts; None when the server does not answer within some seconds.
 

@@ -11,7 +11,7 @@ short_description: What PostgreSQL keeps on a host
 version_added: 1.2.0
 author: ntier.django maintainers (@ntier)
 description:
-  - Reads the data directory C(main) of the newest version there is. Signs in to no server, and changes nothing.
+  - Reads the data directory C(main) of the newest version there is, and asks a primary of the cluster for its settings. Changes nothing.
 options:
   home:
     description: Folder below which each version has its own.
@@ -38,7 +38,8 @@ found:
   description:
     - C(what) is V(primary), V(standby), V(stopped), V(crashed), or V(none) without any data; C(system), the system identifier; C(version); C(bytes) of the
       data; C(free), the free bytes of its file system; C(databases), how many there are beside the three of every server; C(ours), whether the role
-      P(ntier.django.database#role) has configured the server; C(handover), C(id) and C(step) of the handover that began here last; C(leftovers), whether a
+      P(ntier.django.database#role) has configured the server; C(settings), of a running primary, those that need a restart, name → C(shown), C(value),
+      C(unit), C(file), C(default) and C(pending); C(handover), C(id) and C(step) of the handover that began here last; C(leftovers), whether a
       handover has left its agent or its plan here.
   type: dict
   returned: success
@@ -72,6 +73,7 @@ def main():
         "running": False,
         "databases": 0,
         "ours": False,
+        "settings": {},
         "handover": databases.handover_of(module.params["state"]),
         "leftovers": os.path.isdir("/etc/ntier-handover"),
     }
@@ -90,6 +92,8 @@ def main():
         found.update(databases=databases.own_databases(data), free=databases.free_in(data))
         found.update(disk=databases.disk_of(data), running=databases.running(data))
         found.update(ours=databases.ours(path))
+        if found["what"] == "primary" and found["running"] and found["ours"]:
+            found.update(settings=databases.settings_of(module.run_command, data))
         if databases.followed(data):
             # A copy that is made row by row: the data is the other server's, however it lies here.
             found.update(what="standby" if what == "primary" else what, system=databases.followed(data), databases=0)

@@ -76,4 +76,10 @@ doors:
       which balancers stay in service meanwhile, C(staying). Empty on a new cluster.
   type: dict
   returned: success
+poolers:
+  description: The hosts whose PgBouncer has clients of the database, who wait when PostgreSQL restarts. None on a new cluster.
+  type: list
+  elements: str
+  returned: success
+  version_added: 1.2.0
 """

@@ -33,6 +33,8 @@ def render(
     doors: t.Mapping[str, t.Any] | None = None,
     caches: t.Mapping[str, t.Any] | None = None,
     empty: t.Mapping[str, t.Sequence[str]] | None = None,
+    restarts: t.Mapping[str, t.Sequence[tuple[str, str, str]]] | None = None,
+    poolers: t.Sequence[str] = (),
 ) -> list[str]:
     """Return the plan as lines of at most about 100 columns.
 
@@ -43,6 +45,7 @@ def render(
     :arg doors: where visitors come to, the value of C(asis.doors).
     :arg caches: how the memcached hosts change, the value of C(asis.cache_change).
     :arg empty: the hosts that begin without data, the value of C(asis.beginning).
+    :arg restarts: what PostgreSQL restarts for, host → the value of C(restarts.changes); C(poolers), the hosts whose clients wait then.
     """
     sizes = sizes or {}
     lines = [f"Figure {topology['figure']}: {topology['figure_title']}", ""]
@@ -51,6 +54,10 @@ def render(
         rows += [_media_move(media_move)] if media_move else []
         rows += [_caches(caches)] if caches else []
         lines += ["Moves", *table(rows), ""]
+    for host, changes in (restarts or {}).items():
+        what = ", ".join(f"{name} {old} → {new}" for name, old, new in changes)
+        waits = f"Clients on {listed(poolers)} wait about a second" if poolers else "It has no clients yet"
+        lines += [f"PostgreSQL restarts on {host}", f"  {what}", f"  {waits}", ""]
     if empty:
         rows = [[tier, listed(hosts), f"has none of {asis.KEEPERS[tier]} yet"] for tier, hosts in empty.items()]
         lines += ["Begins empty", *table(rows), ""]

@@ -33,6 +33,7 @@ def wire(
     media_move: t.Mapping[str, t.Any] | None = None,
     leaving: t.Mapping[str, t.Sequence[str]] | None = None,
     doors: t.Mapping[str, t.Any] | None = None,
+    poolers: t.Sequence[str] = (),
 ) -> dict[str, t.Any]:
     """Return the arguments of the roles on one host.
 
@@ -47,6 +48,7 @@ def wire(
     :arg media_move: how the media move, the value of C(asis.media_move).
     :arg leaving: what hosts serve until the run's end and not any more then, the value of C(asis.leaving); until then they are let in as before.
     :arg doors: where visitors come to, the value of C(asis.doors); they are let in there, too.
+    :arg poolers: the hosts whose PgBouncer has clients of the database, the value of C(restarts.poolers).
     :return: see C(playbooks/group_vars/all.yml), which names each entry.
     """
     size, cluster, leaving = size or {}, cluster or {}, leaving or {}
@@ -61,6 +63,8 @@ def wire(
         "media_move_rules": media_move_rules(topology, host, media_move) if media_move else [],
         "media_moving": _media_move(topology, media_move) if media_move else {},
         "handover": _handover(topology, move) if move else {},
+        "restart": _restart(topology, poolers),
+        "restart_rules": restart_rules(topology, host, poolers),
         "record": asis.record(topology, cluster.get("id", ""), host, doors if doors["at"] else None),
         "authority": {"certificate": cluster["authority_certificate"], "key": cluster["authority_key"]}
         if cluster
@@ -177,6 +181,26 @@ def move_rules(topology: t.Mapping[str, t.Any], host: str, move: t.Mapping[str, 
         {**rule, "protocol": "tcp", "sources": [topology["hosts"][name]["address"] for name in rule["sources"]]}
         for rule in rules
     ]
+
+
+def _restart(topology: t.Mapping[str, t.Any], poolers: t.Sequence[str]) -> dict[str, t.Any]:
+    """Return whose PostgreSQL may have to restart, and whose clients wait then; the same for every host."""
+    server = topology["endpoints"]["database"][0]
+    name = topology["tiers"]["database"]["leader"]
+    address = topology["hosts"][name]["address"]
+    return {
+        "source": {"name": name, "address": address, "port": server["port"]},
+        "poolers": [{"name": host, "address": topology["hosts"][host]["address"]} for host in poolers],
+    }
+
+
+def restart_rules(topology: t.Mapping[str, t.Any], host: str, poolers: t.Sequence[str]) -> list[dict[str, t.Any]]:
+    """Return what the firewall of *host* lets in beside its rules while PostgreSQL on another host restarts."""
+    server = topology["tiers"]["database"]["leader"]
+    if host not in poolers or host == server:
+        return []
+    source = topology["hosts"][server]["address"]
+    return [{"port": topology["ports"]["handover"], "protocol": "tcp", "sources": [source]}]
 
 
 def media_users(topology: t.Mapping[str, t.Any], move: t.Mapping[str, t.Any]) -> list[str]:

@@ -27,12 +27,12 @@ def load():
     folder = str(ROOT / "roles/handover/files")
     sys.path.insert(0, folder)
     try:
-        return importlib.import_module("handover"), importlib.import_module("logical")
+        return tuple(importlib.import_module(name) for name in ("handover", "logical", "restart"))
     finally:
         sys.path.remove(folder)
 
 
-handover, logical = load()
+handover, logical, restart = load()
 OLD = ("primary", "standby", "stopped", "crashed", "gone")
 NEW = ("primary", "standby", "unknown")
 STEPS = ("", "pausing", "fenced", "promoting", "promoted", "done")
@@ -1240,7 +1240,7 @@ def test_each_database_has_a_connection_that_has_to_be_near(rows_run, monkeypatc
                 rows_run.caught_up(handover.LAG)
 
 
-@pytest.mark.parametrize("part", ["handover.py", "logical.py"])
+@pytest.mark.parametrize("part", ["handover.py", "logical.py", "restart.py"])
 def test_the_parts_of_the_program_are_installed_and_speak_python_3_9(part):
     tasks = (ROOT / "roles/handover/tasks/program.yml").read_text()
     assert part in tasks
@@ -1377,29 +1377,398 @@ def test_rows_that_can_t_be_copied_are_not_waited_for_for_ever(follower, monkeyp
     assert "known" not in follower.follows()
 
 
-def test_clients_that_are_busy_are_let_go_on_before_the_restart_is_tried_again(rows_run, monkeypatch):
-    restart = logical.Restart.__new__(logical.Restart)
-    restart.run, restart.say = rows_run, lambda text: None
-    answers = {"SHOW wal_level": "logical"}
-    monkeypatch.setattr(rows_run, "short", lambda seconds: None)
-    monkeypatch.setattr(rows_run.server, "ask", lambda statement, _seconds=5: [])
-    monkeypatch.setattr(rows_run.server, "value", lambda statement, _seconds=5: answers[statement])
-    monkeypatch.setattr(rows_run.server, "what", lambda seconds: "primary")
-    restarted = []
-    monkeypatch.setattr(logical, "systemctl", lambda *words, **more: restarted.append(words))
-    links = rows_run.poolers
+# --- a restart while clients wait ---------------------------------------------------------------------------------
 
-    def ask(link, do, bound, **more):
-        rows_run.asked.append((link.name, do))
-        if do == "pause" and rows_run.asked.count((link.name, do)) < 3 and link.name == "web2":
-            raise handover.Fault("host web2: not now")
-        return {"waited_ms": 7} if do == "resume" else {}
+WAITING = {
+    "name": "max_connections",
+    "value": "100",
+    "unit": "",
+    "kind": "integer",
+    "running": "100",
+    "configured": "130",
+}
 
-    for link in links:
-        link.ask = lambda do, bound, link=link, **more: ask(link, do, bound, **more)
-    assert restart.go() == 7
-    assert rows_run.asked.count(("box1", "resume")) == 3
-    assert restarted == [("restart", rows_run.server.place["unit"])]
-    answers["SHOW wal_level"] = "replica"
-    with pytest.raises(handover.Fault, match="wal_level is replica after a restart"):
-        restart.go()
+
+class Place:
+    """A server and its clients: what they are asked, in order, and what they answer."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder, self.events, self.monkeypatch = folder, [], monkeypatch
+        self.what, self.pending, self.refuse, self.absent = ["primary"], [], [], []
+        self.file = folder / "etc/conf.d/ntier.conf"
+        self.file.parent.mkdir(parents=True)
+        self.file.write_text("max_connections = 130\n")
+        (folder / "15/main").mkdir(parents=True)
+        (folder / "15/main/PG_VERSION").write_text("15\n")
+        (folder / "etc/start.conf").write_text("auto\n")
+        (folder / "token").write_text("t\n")
+        self.drop_ins = folder / "postgresql@.service.d"
+        self.drop_ins.mkdir()
+        self.plan = {
+            "id": "db1-",
+            "from": "db1",
+            "server": {
+                "data": str(folder / "15/main"),
+                "start": str(folder / "etc/start.conf"),
+                "binaries": "/b",
+                "unit": "u",
+                "socket": "/s",
+            },
+            "poolers": [{"name": name, "address": "127.0.0.1", "port": 1} for name in ("web1", "web2")],
+            "pooler": {},
+            "databases": None,
+            "token": str(folder / "token"),
+            "authority": "",
+            "unit_files": [str(self.drop_ins)],
+        }
+        monkeypatch.setattr(restart, "STATE", str(folder / "restart.json"))
+        monkeypatch.setattr(restart, "systemctl", self.systemctl)
+        monkeypatch.setattr(handover, "systemctl", self.systemctl)
+        monkeypatch.setattr(handover.time, "sleep", lambda seconds: self.events.append(f"rest {seconds}"))
+
+    def systemctl(self, *words, **_more):
+        self.events.append(" ".join(words))
+
+    def renewed(self):
+        self.events.append("restart u")
+        if "restart" in self.refuse:
+            raise handover.Fault("systemctl restart u: not done within 40 seconds")
+        return self.what.pop(0) if len(self.what) > 1 else self.what[0]
+
+    def run(self):
+        result = restart.Restart(self.plan, lambda text: None)
+        for link in result.poolers:
+            link.ask = lambda do, bound, link=link, **more: self.ask(link.name, do)
+        server = result.server
+        server.what = lambda seconds: self.what.pop(0) if len(self.what) > 1 else self.what[0]
+        server.ask = lambda statement, seconds=5: self.asked(statement)
+        server.value = lambda statement, seconds=5: "1000"
+        server.start = lambda seconds: self.events.append("start")
+        result.renewed = self.renewed
+        result.trial = lambda options: self.events.append("tried") or ""
+        return result
+
+    def ask(self, name, do):
+        self.events.append(f"{do} {name}")
+        if (name, do) in self.refuse:
+            self.refuse.remove((name, do))
+            raise handover.Fault(f"host {name}: not now")
+        if do == "there":
+            return {"there": name not in self.absent}
+        return {"waited_ms": 800} if do == "resume" else {}
+
+    def asked(self, statement):
+        if statement == restart.PENDING:
+            return [{**WAITING, "file": str(self.file)}] if self.pending is None else self.pending
+        if "pg_stat_activity" not in statement:
+            self.events.append(statement)
+        return []
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Give a server that waits for a restart."""
+    result = Place(tmp_path, monkeypatch)
+    result.pending = [{**WAITING, "file": str(result.file)}]
+    os.utime(result.drop_ins, (0, 999))
+    return result
+
+
+def test_clients_wait_while_the_server_restarts_and_go_on_afterwards(place):
+    report = place.run().go()
+    assert report == {"outcome": "done", "reason": "", "for": ["max_connections 100 → 130"], "waited_ms": 800}
+    order = ["tried", "CHECKPOINT", "pause web1", "restart u", "resume web1"]
+    places = [len(place.events) - 1 - place.events[::-1].index(name) for name in order]
+    assert places == sorted(places)
+    assert {"pause web2", "resume web2"} <= set(place.events)
+    assert not os.path.exists(restart.STATE)
+    assert place.file.read_text() == "max_connections = 130\n"
+
+
+def test_a_server_that_has_nothing_to_restart_for_is_left_alone(place):
+    place.pending = []
+    report = place.run().go()
+    assert report["outcome"] == "nothing"
+    assert not {"restart u", "pause web1"} & set(place.events)
+
+
+def test_a_drop_in_that_was_written_since_the_start_is_a_reason_to_restart(place):
+    place.pending = []
+    (place.drop_ins / "confine.conf").write_text("")
+    (place.drop_ins / "old.conf").write_text("")
+    os.utime(place.drop_ins / "old.conf", (0, 999))
+    (place.drop_ins / "bad.conf.refused").write_text("")
+    report = place.run().go()
+    assert report["for"] == [str(place.drop_ins / "confine.conf")]
+    assert place.events.index("daemon-reload") < place.events.index("restart u")
+    (place.drop_ins / "confine.conf").unlink()
+    assert place.run().go()["for"] == [str(place.drop_ins)]
+    os.utime(place.drop_ins, (0, 999))
+    assert place.run().go()["outcome"] == "nothing"
+
+
+def test_a_host_without_pgbouncer_has_no_clients_that_would_wait(place):
+    """It is about to become a web host."""
+    place.absent = ["web2"]
+    assert place.run().go()["outcome"] == "done"
+    assert "pause web2" not in place.events
+    assert "pause web1" in place.events
+
+
+def test_nobody_waits_when_a_pgbouncer_can_not_be_asked(place):
+    """A dead host is told of, and not waited for for ever."""
+    place.refuse = [("web2", "there")]
+    report = place.run().go()
+    assert (report["outcome"], report["reason"]) == ("refused", "host web2: not now")
+    assert not {"restart u", "pause web1"} & set(place.events)
+
+
+def test_clients_that_are_busy_are_let_go_on_before_the_restart_is_tried_again(place):
+    place.refuse = [("web2", "pause")] * 2
+    assert place.run().go()["outcome"] == "done"
+    assert place.events.count("pause web1") == 3
+    assert [event for event in place.events if event.startswith("rest ")] == ["rest 2", "rest 4"]
+    # Once before anything, after each attempt, and at the end.
+    assert place.events.count("resume web1") == 4
+
+
+def test_a_server_whose_clients_are_always_busy_goes_on_as_it_was(place):
+    place.refuse = [("web2", "pause")] * handover.ATTEMPTS
+    report = place.run().go()
+    assert (report["outcome"], report["reason"]) == ("refused", "host web2: not now")
+    assert "restart u" not in place.events
+    assert place.events[-1] == "resume web2"
+
+
+def test_a_long_transaction_is_shown_before_anybody_waits(place):
+    row = {
+        "pid": "71",
+        "usename": "u",
+        "datname": "d",
+        "application_name": "",
+        "state": "active",
+        "age": "9",
+        "query": "q",
+    }
+    place.plan["bounds"] = {"transactions": -1}
+    run = place.run()
+    plain = run.server.ask
+    run.server.ask = lambda statement, seconds=5: [row] if "pg_stat_activity" in statement else plain(statement)
+    report = run.go()
+    assert report["reason"].startswith(
+        "host db1: process 71 (u in d), active for 9 s: q. Every client would wait for it"
+    )
+    assert "so PostgreSQL has not been restarted" in report["reason"]
+    assert "pause web1" not in place.events
+
+
+def test_settings_with_which_no_server_starts_are_noticed_before_anybody_waits(place):
+    """The file has the running values again, so that the server starts after a power failure."""
+    run = place.run()
+    run.trial = lambda options: "" if options else "could not map anonymous shared memory: Cannot allocate memory"
+    report = run.go()
+    assert (report["outcome"], report["for"]) == ("refused", ["max_connections 100 → 130"])
+    assert report["reason"].endswith("does not start with the new settings: could not map anonymous shared memory: Cannot allocate memory")  # fmt: skip
+    assert settings_in(place.file.read_text())["max_connections"] == "'100'"
+    assert place.events[-1] == "SELECT pg_reload_conf()"
+    assert "pause web1" not in place.events
+
+
+def test_a_trial_that_fails_with_the_running_settings_too_says_nothing_of_the_new_ones(place):
+    """The server gets them back if it does not start."""
+    run, tried = place.run(), []
+    run.trial = lambda options: tried.append(options) or "could not open directory"
+    assert run.go()["outcome"] == "done"
+    assert tried == [[], ["-c", "max_connections=100"]]
+
+
+@pytest.mark.parametrize(("version", "way"), [("17", ["--check"]), ("14", ["--boot", "-x0"])])
+def test_new_settings_are_tried_on_a_folder_of_their_own(place, tmp_path, version, way):
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/postgres"
+    program.write_text(
+        f'#!/bin/sh\necho "$@" > {tmp_path}/told; ls "$(dirname "$0")" >&2; echo "x FATAL:  no memory" >&2; exit 1\n'
+    )
+    program.chmod(0o755)
+    place.plan["server"]["binaries"] = str(tmp_path / "bin")
+    data = tmp_path / "15/main"
+    (data / "PG_VERSION").write_text(f"{version}\n")
+    (data / "pg_notify").mkdir()
+    run = restart.Restart(place.plan, print)
+    assert run.trial(["-c", "a=1"]) == "no memory"
+    words = (tmp_path / "told").read_text().split()
+    assert words[: len(way)] == way
+    assert words[-2:] == ["-c", "a=1"]
+    folder = words[words.index("-D") + 1]
+    assert f"data_directory={folder}" in words
+    assert str(data) not in words
+    assert not os.path.exists(folder)
+    program.write_text("#!/bin/sh\nexit 0\n")
+    assert run.trial([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("script", "processes", "answers", "expected"),
+    [
+        # The server answers long before systemd has noticed.
+        ("sleep 30", [1, None, 2, 2], ["starting", "f"], "primary"),
+        ("exit 0", [1, 2], ["f"], "primary"),
+        # The old one has not ended yet, or another one follows.
+        ("exit 1", [1, 1], [], "stopped"),
+        ("exit 0", [1, 2], ["t"], "stopped"),
+        ("sleep 30", [1, 1], [], "not done within 0.2 seconds"),
+    ],
+)
+def test_clients_wait_no_longer_than_until_the_server_answers(
+    place, tmp_path, monkeypatch, script, processes, answers, expected
+):
+    (tmp_path / "systemctl").write_text(f"#!/bin/sh\n{script}\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    place.what, place.plan["bounds"] = ["stopped"], {"start": 0.2 if "within" in expected else 20}
+    run = place.run()
+    del run.renewed
+    run.server.process = lambda: processes.pop(0) if len(processes) > 1 else processes[0]
+
+    def value(statement, seconds=5):
+        found = answers.pop(0) if len(answers) > 1 else answers[0]
+        if found == "starting":
+            raise ConnectionError("the database system is starting up")
+        return found
+
+    run.server.value = value
+    began = time.monotonic()
+    if "within" in expected:
+        with pytest.raises(handover.Fault, match=expected):
+            run.renewed()
+    else:
+        assert run.renewed() == expected
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("way", ["it ends", "it hangs"])
+def test_a_server_that_does_not_start_gets_its_settings_back_and_clients_go_on(place, way):
+    (place.drop_ins / "confine.conf").write_text("")
+    place.what = ["primary", "stopped"]
+    place.refuse = ["restart"] if way == "it hangs" else []
+    report = place.run().go()
+    assert report["outcome"] == "given back"
+    assert report["reason"].startswith("PostgreSQL does not start with the new settings: ")
+    assert settings_in(place.file.read_text())["max_connections"] == "'100'"
+    assert os.listdir(place.drop_ins) == ["confine.conf.refused"]
+    assert report["reason"].endswith(
+        f"It runs without {place.drop_ins}/confine.conf now, kept with the ending .refused"
+    )
+    assert place.events[-4:] == ["daemon-reload", "start", "resume web1", "resume web2"]
+    assert not os.path.exists(restart.STATE)
+
+
+def test_clients_go_on_even_when_the_server_does_not_start_at_all(place):
+    """They are told then, and do not wait for nothing."""
+    place.what = ["primary", "stopped"]
+    run = place.run()
+
+    def start(_seconds):
+        raise handover.Fault("u has been started, and is no primary")
+
+    run.server.start = start
+    assert run.go()["outcome"] == "refused"
+    assert place.events[-1] == "resume web2"
+
+
+@pytest.mark.parametrize(
+    ("what", "outcome"), [("primary", "done"), ("stopped", "given back"), ("crashed", "given back")]
+)
+def test_a_restart_that_was_killed_is_ended_by_the_next_attempt(place, what, outcome):
+    """Systemd has ended what it began: the server has started, or it has not. The clients still wait."""
+    handover.write(restart.STATE, json.dumps({"settings": place.pending, "files": []}))
+    place.pending, place.what = [], [what]
+    report = place.run().go()
+    assert (report["outcome"], report["for"]) == (outcome, ["max_connections 100 → 130"])
+    assert "resume web1" in place.events
+    assert "restart u" not in place.events
+    assert ("start" in place.events) is (outcome == "given back")
+
+
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        (WAITING, "max_connections = '100'"),
+        # Its own unit is 8kB, and 1000MB would be shown as it is written.
+        (
+            {"name": "shared_buffers", "value": "16384", "kind": "integer", "running": "128MB"},
+            "shared_buffers = '16384'",
+        ),
+        ({"name": "listen_addresses", "value": "*", "kind": "string", "running": "*"}, "listen_addresses = '*'"),
+        ({"name": "a", "value": "x", "kind": "string", "running": "it's a\\b"}, "a = 'it''s a\\\\b'"),
+    ],
+)
+def test_a_setting_is_put_back_as_the_server_had_it(setting, line):
+    assert restart.again(setting) == line
+
+
+def test_a_server_says_why_it_does_not_start():
+    log = "2026 LOG:  starting\n2026 FATAL:  could not map\n2026 HINT:  less\n"
+    assert restart.reason_in(log) == "could not map"
+    assert restart.reason_in("LOG: ready") == ""
+
+
+def test_the_pgbouncer_of_the_server_s_own_host_needs_no_network(bouncer, tmp_path):
+    plan = {"id": "db1-", "from": "box1", "databases": None, "pooler": {"socket": bouncer.path, "file": "", "next": ""}}
+    here = handover.Here(plan, {"name": "box1"}, "t", print)
+    assert here.ask("there", 5) == {"there": True}
+    # All of its databases, whatever the inventory says by now.
+    here.ask("pause", 5, seconds=10, dead_man=20)
+    assert all(entry["paused"] for entry in bouncer.databases.values())
+    assert sorted(here.ask("resume", 5)["resumed"]) == ["another", "blog", "my-shop"]
+    bouncer.busy = {"blog"}
+    with pytest.raises(handover.Fault, match=r"^host box1: clients of blog have not ended"):
+        here.ask("pause", 5, seconds=0.2, dead_man=20)
+    here.ask("resume", 5)
+    nobody = handover.Here({**plan, "pooler": {"socket": str(tmp_path / "none")}}, {"name": "box1"}, "t", print)
+    assert nobody.ask("there", 5) == {"there": False}
+
+
+def test_the_plan_of_a_restart_leads_to_every_pgbouncer(tmp_path, monkeypatch):
+    variables = DataLoader().load_from_file(str(ROOT / "roles/handover/vars/main.yml"), trusted_as_template=True)
+    variables |= DataLoader().load_from_file(str(ROOT / "roles/handover/defaults/main.yml"), trusted_as_template=True)
+    source = {"name": "db1", "address": "10.0.0.21", "port": 5432}
+    poolers = [{"name": "db1", "address": "10.0.0.21"}, {"name": "web1", "address": "10.0.0.11"}]
+    own = {
+        "handover_source": source,
+        "handover_target": {},
+        "handover_poolers": poolers,
+        "handover_version": "15",
+        "handover_secret": "s" * 40,
+        "handover_unit_files": ["/d"],
+        "inventory_hostname": "db1",
+        "ntier_authority": {"certificate": "C"},
+    }
+    plan = Templar(DataLoader(), {**variables, **own}).template(variables["__handover_restart"])
+    assert (plan["id"], plan["databases"], plan["authority"], plan["unit_files"]) == ("db1-", None, "C", ["/d"])
+    (tmp_path / "token").write_text("t")
+    run = restart.Restart({**plan, "token": str(tmp_path / "token")}, print)
+    assert [type(link) for link in run.poolers] == [handover.Here, handover.Link]
+    assert run.poolers[1].place == ("10.0.0.11", 6433)
+    # PgBouncer turns clients away after a minute.
+    assert run.bounds["dead_man"] < 60
+
+
+@pytest.mark.parametrize(
+    ("outcome", "level", "fault"),
+    [
+        ("done", "logical", None),
+        ("nothing", "replica", "wal_level is replica after a restart"),
+        ("refused", "replica", "web2: not now"),
+        ("given back", "replica", "web2: not now"),
+    ],
+)
+def test_an_old_server_restarts_so_that_its_rows_can_be_followed(monkeypatch, outcome, level, fault):
+    report = {"outcome": outcome, "reason": "web2: not now", "waited_ms": 7}
+    server = types.SimpleNamespace(value=lambda statement: level)
+    monkeypatch.setattr(logical, "Restart", lambda plan, say: types.SimpleNamespace(go=lambda: report, server=server))
+    if fault is None:
+        assert logical.restart_for_level({}, print) == 7
+    else:
+        with pytest.raises(handover.Fault, match=fault):
+            logical.restart_for_level({}, print)

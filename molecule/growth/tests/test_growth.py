@@ -125,13 +125,20 @@ def moved(done) -> None:
 
 
 def test_the_uploads_move_to_a_host_of_their_own(unnoticed, site, cluster):
-    """20-2 → 20-3: what was uploaded is there, and what is uploaded meanwhile."""
+    """20-2 → 20-3: what was uploaded is there, and what is uploaded meanwhile. PostgreSQL restarts, on a host that it has moved to."""
     cluster["box1"].check_output("runuser -u guestbook -- python3 -c %s", ATTIC)
     before = attic(cluster["box1"])
     start = unnoticed.clock()
     done = site("3")
     assert done.code == 0, done.output
     assert "files have moved from box1 to media1." in done.words, done.output
+    assert "PostgreSQL restarts on db1 max_connections 100 → 120 Clients on box1 wait about a second" in done.words, (
+        done.output
+    )
+    assert "PostgreSQL on db1 has restarted for max_connections 100 → 120." in done.words, done.output
+    shown = cluster["db1"].check_output("runuser -u postgres -- psql -AtX -c 'SHOW max_connections'")
+    assert shown == "120"
+    assert not cluster["db1"].file("/etc/ntier-handover").exists
     moved(done)
     longest = waited(unnoticed, start)
     print(f"longest write {longest} ms", file=sys.stderr)

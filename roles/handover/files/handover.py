@@ -3,9 +3,9 @@
 """Hand a PostgreSQL server's data over to its standby while clients wait a moment, and point every PgBouncer there.
 
 C(ntier-handover agent) runs on each host that takes part, and does there what is asked of it over TLS. C(ntier-handover run) runs
-on the server that hands over, and asks. Every connection is open before clients are made to wait, and every step has a bound. Up to
-the promotion a step that fails leads back to the old server; from then on there is only forward. The step is written down before
-it is taken, so a run that was killed is gone on with by the next one: see L(decide).
+on the server that hands over, and asks; so does C(ntier-handover restart), see restart.py. Every connection is open before clients are
+made to wait, and every step has a bound. Up to the promotion a step that fails leads back to the old server; from then on there is only
+forward. The step is written down before it is taken, so a run that was killed is gone on with by the next one: see L(decide).
 
 Needs nothing but Python: the databases and the consoles of PgBouncer are asked through their sockets on the host itself.
 """
@@ -941,6 +941,7 @@ class Pooler:
     """PgBouncer on this host.
 
     :arg place: C(socket), C(file), its configuration, C(next), the one that leads to the new server.
+    :arg databases: those whose clients are meant, each with C(name) and C(user); None for all that PgBouncer offers.
     """
 
     def __init__(self, place, databases, say):
@@ -976,9 +977,18 @@ class Pooler:
             session.close()
 
     def known(self):
-        """Return the handover's databases that PgBouncer offers, name → its row."""
-        names = {entry["name"] for entry in self.databases}
-        return {row["name"]: row for row in self.command("SHOW DATABASES") if row["name"] in names}
+        """Return the databases that are meant and that PgBouncer offers, name → its row."""
+        rows = {row["name"]: row for row in self.command("SHOW DATABASES") if row["name"] != "pgbouncer"}
+        names = rows if self.databases is None else {entry["name"] for entry in self.databases}
+        return {name: row for name, row in rows.items() if name in names}
+
+    def there(self):
+        """Tell whether PgBouncer runs on this host; where it does not, nobody has to wait."""
+        try:
+            self.command("SHOW VERSION")
+        except (FileNotFoundError, ConnectionRefusedError):
+            return {"there": False}
+        return {"there": True}
 
     def paused(self):
         """Return the databases whose clients wait."""
@@ -1101,6 +1111,7 @@ class Agent:
         if pooler:
             commands.update(
                 look=pooler.look,
+                there=pooler.there,
                 pause=lambda: pooler.pause(seconds, request["dead_man"]),
                 resume=pooler.resume,
                 switch=pooler.switch,
@@ -1239,41 +1250,48 @@ class Link:
 # --- the run ------------------------------------------------------------------------------------------------------
 
 
-class Run:
-    """One handover, from the step where the last run of it was.
+class Here:
+    """The way to the PgBouncer of this host, which needs no network. Answers as a L(Link) does."""
 
-    :arg plan: C(id), C(from) and C(to) (names), C(server) (see Server), C(standby) and C(poolers) (name, address and port of agents),
-        C(authority), C(token), C(role) and C(databases); and C(bounds), where they are others.
+    def __init__(self, plan, entry, token, say):
+        self.name = entry["name"]
+        self.request = {"id": plan["id"], "token": token}
+        self.agent = Agent({**self.request, "databases": plan["databases"], "pooler": plan["pooler"]}, say)
+
+    def ask(self, do, _bound, **more):
+        """Return the answer to a request; what goes wrong is a Fault."""
+        try:
+            return self.agent.do({**self.request, "do": do, **more})
+        except (Fault, OSError) as error:
+            raise Fault(f"host {self.name}: {error}") from error
+
+
+class Clients:
+    """The clients of a server, who wait in their PgBouncers.
+
+    :arg plan: C(id), C(from) (name of the server's host), C(server) (see Server), C(poolers) (name, address and port of agents), C(pooler) where
+        the server's host has one that is asked without an agent (see Pooler), C(authority), C(token) (files), C(databases); C(bounds), where they are others.
     """
+
+    #: What is told of a transaction that was in the way.
+    undone = "nothing has been moved"
 
     def __init__(self, plan, say):
         self.plan = plan
         self.say = say
         self.bounds = {**BOUNDS, **plan.get("bounds", {})}
         self.server = Server(plan["server"])
-        token = pathlib.Path(plan["token"]).read_text(encoding="utf-8").strip()
-        self.standby = Link(plan, plan["standby"], token)
-        self.poolers = [Link(plan, entry, token) for entry in plan["poolers"]]
-        state = read(STATE)
-        if state.get("id") != plan["id"]:
-            if state.get("step", "done") not in ("done", "") and not self.never_was(state["step"]):
-                raise Fault(f"the handover {state['id']} has not ended: its step is {state['step']}. End it first")
-            state = {"id": plan["id"], "step": "", "runs": 0}
-        self.state = state
-        self.state["runs"] += 1
+        self.token = pathlib.Path(plan["token"]).read_text(encoding="utf-8").strip()
+        self.poolers = [self.link(entry) for entry in plan["poolers"]]
         self.steps = []
         self.last = time.monotonic()
-        self.waited = dict(state.get("waited", {}))
+        self.waited = {}
 
-    def never_was(self, step):
-        """Return whether nothing has come of another handover that was cut off, since this server takes the rows; then it goes on doing so."""
-        if step not in ("pausing", "fenced") or self.server.what(self.bounds["start"]) != "primary":
-            return False
-        if step == "fenced":
-            self.server.unfence()
-        return True
-
-    # --- keeping count
+    def link(self, entry):
+        """Return the way to a PgBouncer."""
+        if self.plan.get("pooler") and entry["name"] == self.plan["from"]:
+            return Here(self.plan, entry, self.token, self.say)
+        return Link(self.plan, entry, self.token)
 
     def mark(self, name):
         """Note that a step has been taken, and how long it took."""
@@ -1286,16 +1304,9 @@ class Run:
         for name, answer in answers.items():
             self.waited[name] = max(self.waited.get(name, 0), answer["waited_ms"])
 
-    def record(self, step, **more):
-        """Write down where the handover is, before anything else happens."""
-        self.state.update(step=step, **more)
-        write(STATE, json.dumps(self.state))
-
     def rest(self, attempt):
         """Let some time pass between an attempt that failed and the next."""
         time.sleep(self.bounds["retry"] * 2 ** (attempt - 1))
-
-    # --- the hosts
 
     def all(self, do, bound, links=None, **more):
         """Ask several agents at once; return name → answer. The first Fault of any is raised when all have ended."""
@@ -1315,6 +1326,71 @@ class Run:
         if faults:
             raise Fault("; ".join(str(fault) for fault in faults), answers)
         return answers
+
+    def short(self, seconds):
+        """Wait until no transaction is old: clients that are paused wait for the longest."""
+        end = time.monotonic() + seconds
+        query = (
+            "SELECT pid, datname, usename, application_name, state, round(extract(epoch FROM clock_timestamp() - xact_start)) AS age,"
+            " left(regexp_replace(query, '\\s+', ' ', 'g'), 60) AS query FROM pg_stat_activity"
+            " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            f" AND xact_start < clock_timestamp() - interval '{self.bounds['transaction']} s' ORDER BY xact_start"
+        )
+        while True:
+            rows = self.server.ask(query)
+            if not rows:
+                return
+            if time.monotonic() > end:
+                raise Fault(
+                    f"host {self.plan['from']}: {shown(rows[0])}. Every client would wait for it, so {self.undone}: let it end, or end it with"
+                    f" SELECT pg_terminate_backend({rows[0]['pid']})"
+                )
+            time.sleep(0.2)
+
+    def hold(self):
+        """Make clients wait."""
+        seconds = self.bounds["pause"]
+        self.all("pause", seconds + 1, seconds=seconds, dead_man=self.bounds["dead_man"])
+
+    def release(self):
+        """Let clients go on; note how long they waited."""
+        self.count(self.all("resume", self.bounds["connect"]))
+
+
+class Run(Clients):
+    """One handover, from the step where the last run of it was.
+
+    :arg plan: see L(Clients); C(to) (a name), C(standby) (name, address and port of its agent) and C(role).
+    """
+
+    def __init__(self, plan, say):
+        super().__init__(plan, say)
+        self.standby = Link(plan, plan["standby"], self.token)
+        state = read(STATE)
+        if state.get("id") != plan["id"]:
+            if state.get("step", "done") not in ("done", "") and not self.never_was(state["step"]):
+                raise Fault(f"the handover {state['id']} has not ended: its step is {state['step']}. End it first")
+            state = {"id": plan["id"], "step": "", "runs": 0}
+        self.state = state
+        self.state["runs"] += 1
+        self.waited = dict(state.get("waited", {}))
+
+    def never_was(self, step):
+        """Return whether nothing has come of another handover that was cut off, since this server takes the rows; then it goes on doing so."""
+        if step not in ("pausing", "fenced") or self.server.what(self.bounds["start"]) != "primary":
+            return False
+        if step == "fenced":
+            self.server.unfence()
+        return True
+
+    # --- keeping count
+
+    def record(self, step, **more):
+        """Write down where the handover is, before anything else happens."""
+        self.state.update(step=step, **more)
+        write(STATE, json.dumps(self.state))
+
+    # --- the hosts
 
     def new(self, seconds):
         """Return what the new server says of itself."""
@@ -1448,31 +1524,6 @@ class Run:
                 )
             time.sleep(0.1)
 
-    def short(self, seconds):
-        """Wait until no transaction is old: clients that are paused wait for the longest."""
-        end = time.monotonic() + seconds
-        query = (
-            "SELECT pid, datname, usename, application_name, state, round(extract(epoch FROM clock_timestamp() - xact_start)) AS age,"
-            " left(regexp_replace(query, '\\s+', ' ', 'g'), 60) AS query FROM pg_stat_activity"
-            " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-            f" AND xact_start < clock_timestamp() - interval '{self.bounds['transaction']} s' ORDER BY xact_start"
-        )
-        while True:
-            rows = self.server.ask(query)
-            if not rows:
-                return
-            if time.monotonic() > end:
-                raise Fault(
-                    f"host {self.plan['from']}: {shown(rows[0])}. Every client would wait for it, so nothing has been moved: let it end, or end it with"
-                    f" SELECT pg_terminate_backend({rows[0]['pid']})"
-                )
-            time.sleep(0.2)
-
-    def hold(self):
-        """Make clients wait."""
-        seconds = self.bounds["pause"]
-        self.all("pause", seconds + 1, seconds=seconds, dead_man=self.bounds["dead_man"])
-
     def begin(self):
         """Make clients wait, stop and fence the old server, and go on."""
         bounds = self.bounds
@@ -1568,7 +1619,7 @@ class Run:
             self.server.unfence()
             self.server.start(self.bounds["start"])
         with contextlib.suppress(Fault):
-            self.count(self.all("resume", self.bounds["connect"]))
+            self.release()
         self.record("")
 
     def give_back(self, fault):
@@ -1627,6 +1678,10 @@ def main(words):
 
     if words == ["agent"]:
         Agent(read(AGENT), say).serve()
+    elif words in (["restart"], ["restart", "now"]):
+        import restart
+
+        return restart.now(say) if words[1:] else restart.begin(json.load(sys.stdin), say)
     elif words in (["ready"], ["publish"], ["vacant"], ["follow"], ["forget"]):
         try:
             with open(LOCK, "w", encoding="utf-8") as turn:
@@ -1649,6 +1704,6 @@ def main(words):
         print(json.dumps(report, indent=2))
         return 0 if report["outcome"] == "done" else 1
     else:
-        say("Use it as ntier-handover ready, publish, vacant, follow, agent, run, or forget.")
+        say("Use it as ntier-handover ready, publish, vacant, follow, agent, run, restart, or forget.")
         return 2
     return 0

@@ -27,7 +27,8 @@ import time
 import uuid
 
 import handover
-from handover import ATTEMPTS, BOUNDS, LOOK, Fault, Run, Server, Session, as_owner, quoted, systemctl
+from handover import BOUNDS, LOOK, Fault, Run, Server, Session, as_owner, quoted, systemctl
+from restart import Restart
 
 #: The publication, the schema of the mark, and how the names of subscriptions begin.
 NAME = "ntier_handover"
@@ -178,7 +179,7 @@ def publish(plan, say):
         raise Fault("\n".join(f"{reason}." for reason in reasons))
     waited = 0
     if server.value("SHOW wal_level") != "logical":
-        waited = Restart(plan, say).go()
+        waited = restart_for_level(plan, say)
     source = handover.ready(
         {"server": plan["server"], "role": plan["role"], "password": plan["password"], "slot": False}
     )
@@ -229,44 +230,19 @@ def quoted_name(database):
     return "dbname='" + database.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-class Restart:
-    """The restart that wal_level takes, while clients wait."""
-
-    def __init__(self, plan, say):
-        self.run, self.say = Run(plan, say), say
-
-    def go(self):
-        """Restart the server; return how many milliseconds clients waited."""
-        run, server = self.run, self.run.server
-        run.all("hello", run.bounds["connect"])
-        run.short(run.bounds["transactions"])
-        for _round in range(2):
-            server.ask("CHECKPOINT", run.bounds["checkpoint"])
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                run.hold()
-                break
-            except Fault:
-                run.count(run.all("resume", run.bounds["connect"]))
-                if attempt == ATTEMPTS:
-                    raise
-                run.rest(attempt)
-        try:
-            # Systemd ends what it has begun, whatever becomes of this program.
-            systemctl("restart", server.place["unit"], seconds=run.bounds["start"])
-            if server.what(run.bounds["start"]) != "primary":
-                raise Fault(f"{server.place['unit']} has been restarted, and is no primary. Look at its log")
-        finally:
-            run.count(run.all("resume", run.bounds["connect"]))
-        level = server.value("SHOW wal_level")
-        if level != "logical":
-            raise Fault(
-                f"wal_level is {level} after a restart, and the handover has asked for logical. See who sets it: SELECT sourcefile FROM pg_settings WHERE"
-                " name = 'wal_level'"
-            )
-        waited = max(run.waited.values(), default=0)
-        self.say(f"restarted for wal_level, clients waited {waited} ms")
-        return waited
+def restart_for_level(plan, say):
+    """Restart the server for C(wal_level), while clients wait; return how many milliseconds they did."""
+    run = Restart(plan, say)
+    report = run.go()
+    if report["outcome"] in ("refused", "given back"):
+        raise Fault(report["reason"])
+    level = run.server.value("SHOW wal_level")
+    if level != "logical":
+        raise Fault(
+            f"wal_level is {level} after a restart, and the handover has asked for logical. See who sets it: SELECT sourcefile FROM pg_settings WHERE"
+            " name = 'wal_level'"
+        )
+    return report["waited_ms"]
 
 
 # --- the new server -----------------------------------------------------------------------------------------------
