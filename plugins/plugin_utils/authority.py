@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import typing as t
 
 try:
@@ -56,6 +57,95 @@ def make(name: str, now: datetime.datetime | None = None) -> tuple[str, str]:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return text.decode(), certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def series(
+    public_key: str,
+    subjects: t.Sequence[str],
+    key: str,
+    certificate: str,
+    days: int,
+    renew_days: int,
+    ahead_days: int,
+    now: datetime.datetime | None = None,
+) -> list[tuple[int, int, str]]:
+    """Return certificates of one key for host names and addresses: the one that serves from now on, and those that follow it.
+
+    Only the public key comes from the host. The names are the controller's, so that a host can't have itself certified as another one.
+
+    :arg public_key: in PEM.
+    :arg subjects: host names and addresses, at least one.
+    :arg key: the authority's private key in PEM.
+    :arg certificate: the authority's certificate in PEM.
+    :arg days: how long each serves.
+    :arg renew_days: how long before the end of one the next begins; less than *days*.
+    :arg ahead_days: how far the series reaches; 0 for a single one.
+    :arg now: the moment it is made; other than now in tests alone.
+    :returns: for each the moment from which it serves and its last, in seconds since the epoch, and itself in PEM. In their order.
+    """
+    start = now or datetime.datetime.now(datetime.timezone.utc)
+    public = serialization.load_pem_public_key(public_key.encode())
+    issuer = x509.load_pem_x509_certificate(certificate.encode())
+    signer = serialization.load_pem_private_key(key.encode(), None)
+    last, whole = validity(issuer)[1], start + datetime.timedelta(days=ahead_days)
+    made: list[tuple[int, int, str]] = []
+    while not made or (made[-1][1] < whole.timestamp() and start < last):
+        end = min(start + datetime.timedelta(days=days), last)
+        text = _certificate(public, subjects, issuer, signer, start - CLOCKS, end)
+        made.append((int(start.timestamp()), int(end.timestamp()), text))
+        start += datetime.timedelta(days=days - renew_days)
+    return made
+
+
+def _certificate(
+    public: t.Any,
+    subjects: t.Sequence[str],
+    issuer: x509.Certificate,
+    signer: t.Any,
+    start: datetime.datetime,
+    end: datetime.datetime,
+) -> str:
+    usage = dict.fromkeys(
+        (
+            "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign", "crl_sign",
+            "encipher_only", "decipher_only",
+        ),
+        False,
+    )  # fmt: skip
+    return (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, subjects[0][:64])]))
+        .issuer_name(issuer.subject)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(end)
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in subjects]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.KeyUsage(digital_signature=True, **usage), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .add_extension(_identifier(issuer), critical=False)
+        .sign(signer, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+        .decode()
+    )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """Return how a certificate names the key of its issuer, whose own name for it counts."""
+    try:
+        known = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(t.cast(t.Any, issuer.public_key()))
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(known)
 
 
 def wrong(key: str, certificate: str, now: datetime.datetime | None = None) -> str | None:

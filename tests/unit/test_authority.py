@@ -1,6 +1,7 @@
 """The cluster's certificate authority: what it makes is one, and what is none is told so."""
 
 import datetime
+import itertools
 import subprocess
 
 import pytest
@@ -94,3 +95,66 @@ def test_one_that_openssl_made_is_tried_out_too(tmp_path, extension, what):
     )
     key, certificate = (tmp_path / "authority.key").read_text(), (tmp_path / "authority.crt").read_text()
     assert authority.wrong(key, certificate) == what
+
+
+# --- series -------------------------------------------------------------------------------------------------------
+
+SUBJECTS = ["db1.internal", "*.example.com", "10.0.0.21", "fd00::21"]
+PRIVATE = ec.generate_private_key(ec.SECP256R1())
+PUBLIC = PRIVATE.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def series(days=90, renew_days=30, ahead_days=1095, now=NOW):
+    return authority.series(PUBLIC.decode(), SUBJECTS, KEY, CERTIFICATE, days, renew_days, ahead_days, now)
+
+
+def test_each_certificate_is_followed_by_the_next_before_it_ends():
+    made = series()
+    assert made[0][0] == NOW.timestamp()
+    assert made[-2][1] < (NOW + 1095 * DAY).timestamp() <= made[-1][1]
+    for (start, end, _one), (next_start, _end, _other) in itertools.pairwise(made):
+        assert end - start == 90 * 86400
+        assert end - next_start == 30 * 86400
+    for start, end, text in made:
+        found = x509.load_pem_x509_certificate(text.encode())
+        # Clients whose clock is behind take it, too; and none refuses it as too long.
+        assert authority.validity(found) == (
+            datetime.datetime.fromtimestamp(start, datetime.UTC) - DAY,
+            datetime.datetime.fromtimestamp(end, datetime.UTC),
+        )
+    serials = {x509.load_pem_x509_certificate(text.encode()).serial_number for _start, _end, text in made}
+    assert len(serials) == len(made)
+
+
+def test_a_certificate_is_for_the_names_of_the_controller_and_for_a_server_alone():
+    ((_start, _end, text),) = series(ahead_days=0)
+    found = x509.load_pem_x509_certificate(text.encode())
+    assert authority.signed(found, x509.load_pem_x509_certificate(CERTIFICATE.encode()))
+    assert found.public_key() == PRIVATE.public_key()
+    assert found.subject.rfc4514_string() == "CN=db1.internal"
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == SUBJECTS[:2]
+    assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == SUBJECTS[2:]
+    assert not found.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    usage = found.extensions.get_extension_for_class(x509.KeyUsage)
+    assert (usage.value.digital_signature, usage.value.key_cert_sign, usage.critical) == (True, False, True)
+    assert list(found.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [
+        x509.ExtendedKeyUsageOID.SERVER_AUTH
+    ]
+
+
+def test_no_certificate_outlives_its_authority():
+    made = series(now=NOW + 20 * 365 * DAY - 100 * DAY)
+    assert len(made) == 2
+    assert made[-1][1] == (NOW + 20 * 365 * DAY).timestamp()
+
+
+def test_openssl_takes_them(tmp_path):
+    for name, text in (("authority", CERTIFICATE), ("leaf", series(ahead_days=0, now=None)[0][2])):
+        (tmp_path / name).write_text(text)
+    command = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", tmp_path / "authority"]
+    now = int(NOW.timestamp())
+    if datetime.datetime.now(datetime.UTC) < NOW:
+        command += ["-attime", str(now)]
+    done = subprocess.run([*command, tmp_path / "leaf"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

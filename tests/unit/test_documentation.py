@@ -220,8 +220,9 @@ def test_the_tables_of_limits_and_tuning_name_the_defaults_of_the_roles():
         ("listens on the balancer's own address, port {}", "load_balancer_stats_port"),
         ("with a growing share in the first {} seconds", "load_balancer_slow_start_seconds"),
         ("on their way have {} seconds", "load_balancer_hard_stop_seconds"),
-        ("Certificates hold {} days", "certificate_days"),
-        ("that ends within {} days, so run", "certificate_renew_days"),
+        ("are valid for {} days, and **hosts renew", "certificate_days"),
+        ("signed in advance for {} days", "certificate_ahead_days"),
+        ("in its place {} days before the end", "certificate_renew_days"),
         ("by a new connection within {} seconds", "firewall_rollback_seconds"),
         ("`media_client_mount_seconds`, {} seconds", "media_client_mount_seconds"),
         ("`release_drain_seconds` at most: {}.", "release_drain_seconds"),
@@ -301,6 +302,7 @@ def texts_of_the_code():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 texts.append(node.value)
+    texts += [path.read_text() for path in (ROOT / "roles").glob("*/files/ntier-*")]
     for path in [*(ROOT / "roles").glob("*/tasks/**/*.yml"), *(ROOT / "playbooks").glob("*.yml")]:
         text = " ".join(path.read_text().split())  # a sentence goes over several lines
         texts += [text.lower(), text]

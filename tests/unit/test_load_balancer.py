@@ -175,6 +175,13 @@ def test_the_word_of_a_visitor_about_itself_is_overwritten():
 # --- certificates -------------------------------------------------------------------------------------------------
 
 
+def test_no_other_curves_are_taken_than_mozillas_intermediate_profile_names():
+    binds = [line for line in section(configuration(), "frontend https") if line.startswith("bind ")]
+    assert len(binds) == 2
+    assert all(" curves X25519:P-256:P-384 " in line for line in binds)
+    assert "curves" not in "".join(section(configuration(), "frontend http"))
+
+
 def test_a_site_without_a_certificate_has_one_of_the_cluster():
     assert certificates(configuration()) == [
         f"/etc/haproxy/ntier-certificates-own/{name}.pem" for name in ("blog", "shop", "wiki")

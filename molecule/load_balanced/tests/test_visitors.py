@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import socket
 import ssl
@@ -9,7 +10,11 @@ import time
 
 import pytest
 import requests
-from conftest import GIVEN, WEB, until
+import yaml
+from conftest import GIVEN, INVENTORY, WEB, until
+from scanner import verdict
+
+from ansible_collections.ntier.django.plugins.plugin_utils.authority import series
 
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -195,6 +200,40 @@ def test_old_tls_is_refused(addresses, authorities):
         assert connection.version() == "TLSv1.2"
     with pytest.raises((ssl.SSLError, ConnectionError)):
         handshake(addresses["lb1"], domain, authorities[domain], version=ssl.TLSVersion.TLSv1_1)
+
+
+@pytest.mark.parametrize("domain", ["guestbook.example.com", "second.example.com"])
+def test_a_scanner_finds_no_fault_by_mozillas_intermediate_profile(addresses, authorities, domain):
+    """Versions, ciphers, curves, known attacks; key, signature and lifetime of the certificate, which the authority has signed."""
+    found = verdict(addresses["lb1"], domain, authorities[domain])
+    assert "OK - Compliant" in found, found
+
+
+def test_the_balancer_renews_its_certificate_by_itself_under_visitors(cluster, addresses, authorities, visitors):
+    """As if the run that signed the series had been 61 days ago: the second one takes the first one's place, and no request fails."""
+    balancer, path = cluster["lb1"], "/etc/haproxy/ntier-certificates-own/guestbook"
+    domain = "guestbook.example.com"
+    known = yaml.safe_load((INVENTORY / "group_vars/ntier_secrets.yml").read_text())["ntier_cluster"]
+    subjects = [domain, f"www.{domain}"]
+    signed = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=61)
+    public = balancer.check_output(f"openssl pkey -in {path}.key -pubout")
+    made = series(public, subjects, known["authority_key"], known["authority_certificate"], 90, 30, 1095, signed)
+    text = "".join(f"{start} {end}\n{certificate}" for start, end, certificate in made)
+    before = balancer.file(f"{path}.crt").content_string
+
+    def served() -> bytes:
+        with handshake(addresses["lb1"], domain, authorities[domain]) as connection:
+            return connection.getpeercert(binary_form=True)
+
+    assert served() == ssl.PEM_cert_to_DER_cert(before[before.index("-----BEGIN") :])
+    balancer.check_output(f"{{ grep '^#' {path}.crt; printf %%s %s; }} > {path}.series", text)
+    with visitors(seconds=60) as report:
+        balancer.check_output(f"mv {path}.series {path}.next && systemctl start ntier-certificates.service")
+        time.sleep(2)
+    assert served() == ssl.PEM_cert_to_DER_cert(made[1][2])
+    assert report["failed"] == []
+    assert sum(report["answers"].values()) > 20
+    assert balancer.check_output("systemctl is-enabled ntier-certificates.timer") == "enabled"
 
 
 def frame(kind: int, flags: int, stream: int, body: bytes = b"") -> bytes:
