@@ -15,6 +15,8 @@ EXPOSURE = {
     "ntier-relay.service": 4.5,
     "pgbouncer.service": 4.5,
     "memcached.service": 4.5,
+    # With the version of each system.
+    **{f"postgresql@{version}-main.service": 5.5 for version in range(14, 19)},
 }
 
 

@@ -24,8 +24,12 @@ options:
   program:
     description: The daemon that the unit runs. It decides which capabilities and writable folders the unit keeps.
     type: str
-    choices: [haproxy, lighttpd, memcached, nginx, pgbouncer]
+    choices: [haproxy, lighttpd, memcached, nginx, pgbouncer, postgresql]
     required: true
+  restarted:
+    description: Whether somebody else restarts the unit when its clients can wait, so that nobody has to be warned.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Reports whether the file would change.
@@ -114,6 +118,17 @@ PROGRAMS: dict[str, dict[str, str | None]] = {
     },
     # It never is root.
     "pgbouncer": {"ReadWritePaths": "/run -/var/log/postgresql"},
+    # pg_ctlcluster is root, and becomes the owner of the data, which may lie anywhere, as may files of COPY and of archive_command. It looks for
+    # processes of that user and makes a folder with the set-group-ID bit; JIT writes machine code; "samenet" asks for the host's addresses.
+    "postgresql": {
+        "CapabilityBoundingSet": "CAP_SETUID CAP_SETGID CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE CAP_KILL CAP_SYS_RESOURCE",
+        "ProtectSystem": "full",
+        "ProtectHome": None,
+        "ProtectProc": None,
+        "RestrictSUIDSGID": None,
+        "MemoryDenyWriteExecute": None,
+        "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+    },
     # It starts as root, and raises its limit of open files. Its vendor's unit has a part of the common settings already.
     "memcached": {"CapabilityBoundingSet": "CAP_SETUID CAP_SETGID CAP_SYS_RESOURCE", "ReadWritePaths": "/run"},
 }
@@ -168,6 +183,7 @@ def main():
         argument_spec={
             "unit": {"type": "str", "required": True},
             "program": {"type": "str", "choices": sorted(PROGRAMS), "required": True},
+            "restarted": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -189,7 +205,7 @@ def main():
     if changed and not module.check_mode:
         module.run_command([systemctl, "daemon-reload"], check_rc=True)
     pending = is_pending(found, path, differs, time.time() - time.monotonic())
-    if differs and pending:
+    if differs and pending and not module.params["restarted"]:
         module.warn(
             f"The confinement of {unit} on {platform.node()} takes effect at its next start, such as the next boot or upgrade of its package. "
             f"This run does not restart it: that would interrupt its clients."
