@@ -126,7 +126,7 @@ def refusal(holder: t.Mapping[str, t.Any], own: t.Mapping[str, t.Any], waited: i
     :arg waited: the seconds for which this run was to wait and did.
     """
     what = f"is locked: {named(holder)}"
-    end = f"Only if you know that the run is dead, take its lock over with -e {TAKE_OVER}={holder['run']}"
+    end = f"Only if you know that the run is dead, take its lock over with -e ntier_lock_take_over={holder['run']}"
     if here(holder, own):
         what += f". Process {holder.get('pid')} of this controller is alive"
         end = "If the run hangs, end that process"
@@ -135,7 +135,7 @@ def refusal(holder: t.Mapping[str, t.Any], own: t.Mapping[str, t.Any], waited: i
     else:
         what += ", and gives no signs of life"
     what += f", and did not end within {minutes(waited)}" if waited else ""
-    return what, f"Run the playbook again when it has ended, or have it wait with -e {WAIT}=600. {end}"
+    return what, f"Run the playbook again when it has ended, or have it wait with -e ntier_lock_wait_seconds=600. {end}"
 
 
 def renewal(run: str, folder: str = lock.FOLDER) -> str:

@@ -268,8 +268,10 @@ def _check_place(folder: str) -> None:
     with contextlib.suppress(KeyError):  # a user without an account, as in some containers
         homes.add(os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir))
     for home in homes - {"/"}:
-        if home == path or home.startswith(path.rstrip("/") + "/"):
-            raise SourceError(f"{folder} {'is' if home == path else 'holds'} the home directory {home}", fix)
+        if home == path:
+            raise SourceError(f"{folder} is the home directory {home}", fix)
+        if home.startswith(path.rstrip("/") + "/"):
+            raise SourceError(f"{folder} holds the home directory {home}", fix)
     if os.path.isdir(os.path.join(path, ".ssh")):
         raise SourceError(f"{folder} has a folder .ssh, as home directories have", fix)
 
