@@ -195,6 +195,7 @@ def main():
     found = dict(line.partition("=")[::2] for line in shown.splitlines())
     differs = before != after
     if differs and not module.check_mode:
+        os.umask(0o022)
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=module.tmpdir, delete=False, encoding="utf-8") as file:
             file.write(after)

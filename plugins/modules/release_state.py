@@ -85,12 +85,13 @@ remove:
   elements: str
   returned: success
 uv_version:
-  description: The version of uv, or nothing when it is not there.
+  description: The version of uv, or nothing when it is not there, or when a site's user could not run or read all of its virtual environment.
   type: str
   returned: success
 """
 
 import os  # noqa: E402
+import stat  # noqa: E402
 import subprocess  # noqa: E402
 from datetime import datetime, timezone  # noqa: E402
 
@@ -129,8 +130,21 @@ def ssh_command(key_file):
     return f"{command} -o IdentitiesOnly=yes -i '{key_file}'" if key_file else command
 
 
+def open_to_all(folder):
+    """Return whether every user may read all that is in a folder, and run what its owner may run."""
+    for place, _folders, names in os.walk(folder):
+        for path in (place, *(os.path.join(place, name) for name in names)):
+            mode = os.lstat(path).st_mode
+            wanted = 0o005 if mode & 0o100 else 0o004
+            if not stat.S_ISLNK(mode) and mode & wanted != wanted:
+                return False
+    return True
+
+
 def uv_version(path):
-    """Return the version of uv at a path, or an empty text."""
+    """Return the version of uv at a path, or an empty text; also when not every user can use the virtual environment that it is in."""
+    if not open_to_all(os.path.dirname(os.path.dirname(path))):
+        return ""
     try:
         return subprocess.run(
             [path, "--version"], capture_output=True, text=True, timeout=30, check=True

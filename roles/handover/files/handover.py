@@ -1672,6 +1672,8 @@ def run_of(plan, say):
 
 def main(words):
     """Run the program."""
+    # What it creates has the modes that it asks for, whatever the umask of who runs it.
+    os.umask(0o022)
 
     def say(text):
         print(text, file=sys.stderr, flush=True)

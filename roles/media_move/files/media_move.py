@@ -1452,6 +1452,8 @@ def thaw(job):
 
 def main(words):
     """Do what the command line says."""
+    # What it creates has the modes that it asks for, whatever the umask of who runs it.
+    os.umask(0o022)
     job = read(JOB)
     what = words[0] if len(words) == 1 else ""
     if what == "thaw":
