@@ -9,8 +9,13 @@ from clusters import ROOT
 
 from ansible_collections.ntier.django.plugins.modules import release_state
 
-#: Programs that the roles bring to the hosts, and modules: each starts with the umask of who connects, or runs it.
-PROGRAMS = [path for path in [*ROOT.glob("roles/*/files/**/*"), *ROOT.glob("plugins/modules/*.py")] if path.is_file()]
+#: Programs that the roles bring to the hosts, and modules: each starts with the umask of who connects, or runs it. The settings overlay is none: it
+#: belongs to a site's processes, whose umask ntier-manage and the units set.
+PROGRAMS = [
+    path
+    for path in [*ROOT.glob("roles/*/files/**/*.py"), *ROOT.glob("plugins/modules/*.py")]
+    if path.parent.name != "overlay"
+]
 #: Makes a folder, or a file of its own.
 CREATES = re.compile(r"os\.makedirs\(|os\.mkdir\(|\.mkdir\(|(?<!fd)open\([^\n]*\"[wxa]b?\"")
 
@@ -23,10 +28,11 @@ def tasks_of(path):
     return found
 
 
-@pytest.mark.parametrize("path", [path for path in PROGRAMS if path.suffix == ".py"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.name)
 def test_a_program_that_creates_files_sets_its_umask(path):
     code = path.read_text()
-    assert not CREATES.search(code) or "os.umask(0o0" in code
+    started = "__main__" in code  # else it is a part of one that has set it
+    assert not (started and CREATES.search(code)) or "os.umask(0o0" in code
 
 
 def test_pip_installs_for_every_user():
@@ -66,3 +72,9 @@ def test_tools_that_a_strict_umask_has_closed_are_opened_by_the_next_run(tools, 
     assert release_state.uv_version(uv) == "1.2.3"
     os.chmod(tools / name, mode)
     assert release_state.uv_version(uv) == ""
+
+
+def test_the_processes_of_a_site_have_a_umask_of_their_own():
+    units = [path for path in (ROOT / "roles").glob("*/templates/*.service.j2") if "User=" in path.read_text()]
+    assert units and all("UMask=0027" in path.read_text() for path in units)
+    assert "os.umask(0o027)" in (ROOT / "roles/release/files/ntier-manage").read_text()
