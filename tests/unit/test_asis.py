@@ -1743,7 +1743,6 @@ def without_key(found, key):
         (FIGURE_2, "db1", "the sites' rows"),
         (FIGURE_2, "box1", "the sites' uploads"),
         (FIGURE_3, "media1", "the sites' uploads"),
-        (ONE_BOX, "box1", "the sites' rows and the sites' uploads"),
     ],
 )
 def test_a_host_that_keeps_something_and_is_away_is_named_with_it(groups, silent, kept):
