@@ -24,7 +24,7 @@ options:
   program:
     description: The daemon that the unit runs. It decides which capabilities and writable folders the unit keeps.
     type: str
-    choices: [haproxy, lighttpd, memcached, nginx, pgbouncer, postgresql]
+    choices: [apache, haproxy, lighttpd, memcached, nginx, pgbouncer, postgresql]
     required: true
   restarted:
     description: Whether somebody else restarts the unit when its clients can wait, so that nobody has to be warned.
@@ -109,6 +109,12 @@ PROGRAMS: dict[str, dict[str, str | None]] = {
     "nginx": {
         "CapabilityBoundingSet": "CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE CAP_KILL CAP_SYS_RESOURCE",
         "ReadWritePaths": "/run -/var/log -/var/lib/nginx -/var/cache",
+        "MemoryDenyWriteExecute": None,
+    },
+    # Sites run in it, each as its own user, and write what its unit's other file names.
+    "apache": {
+        "CapabilityBoundingSet": "CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID CAP_CHOWN CAP_FOWNER CAP_DAC_OVERRIDE CAP_KILL CAP_SYS_RESOURCE",
+        "ReadWritePaths": "/run -/var/log -/var/cache",
         "MemoryDenyWriteExecute": None,
     },
     "lighttpd": {

@@ -13,7 +13,7 @@ from ansible_collections.ntier.django.plugins.modules import confinement
 
 #: What systemd 252 prints of a unit that was started 100 s after boot.
 SHOWN = "ActiveState={state}\nNeedDaemonReload={reload}\nActiveEnterTimestampMonotonic=100000000\n"
-#: Role → the units that it starts, each with its daemon. Apache is confined by a drop-in that has more in it.
+#: Role → the units that it starts, each with its daemon.
 UNITS = {
     "load_balancer": {"haproxy.service": "haproxy"},
     "relay": {"{{ __relay_unit }}": "haproxy"},
