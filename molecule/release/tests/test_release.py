@@ -40,10 +40,24 @@ def test_v1_is_live(unnoticed, live):
 
 
 def test_a_release_goes_live_host_by_host(unnoticed, play, live, cluster):
-    """With a migration, another page and another style sheet: first on one host, then on the other, and never in a mixture."""
+    """With a migration, another page and another style sheet: first on one host, then on the other, and never in a mixture.
+
+    A second run meanwhile is refused in words, and the first one ends well.
+    """
+    second = []
+
+    def run_another(_process: subprocess.Popen) -> None:
+        until(lambda: cluster["web1"].file("/run/ntier/run.lock").exists, 120, "the run takes no lock", pause=0.3)
+        second.append(play("site"))
+
     start = unnoticed.report()["seconds"]
-    done = play("release", *release("v2"))
+    done = play("release", *release("v2"), during=run_another)
     assert done.code == 0, done.output
+    assert second[0].code != 0, second[0].output
+    assert "Another run is under way" in second[0].words, second[0].output
+    assert "runs release since" in second[0].words, second[0].output
+    assert set(second[0].changed().values()) == {0}, second[0].output
+    assert not cluster["web2"].file("/run/ntier/run.lock").exists
     assert {version for _release, version in live().values()} == {"v2"}
     report = unnoticed.until(lambda report: len(seen_since(report, start)) >= 2, "not both hosts answer with v2")
     assert seen_since(report, start) == [("web1", "v2"), ("web2", "v2")]
