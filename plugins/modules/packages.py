@@ -12,7 +12,7 @@ version_added: 1.2.0
 author: ntier.django maintainers (@ntier)
 description:
   - Installs packages without what they recommend, by M(ansible.builtin.apt). A new machine upgrades itself at its first boot and holds dpkg's lock for some
-    minutes. This waits for it, at the most P(ntier.django.host#role:main:host_apt_lock_timeout_seconds) seconds, and says once for whom.
+    minutes. This waits for it, for C(host_apt_lock_timeout_seconds) at the most, and says once for whom.
 options:
   name:
     description: Names of the packages.
