@@ -1,6 +1,6 @@
 # Copyright: (c) 2026, ntier.django maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Install packages, and wait for whoever else does."""
+"""Install packages; wait while another process holds the locks of apt and dpkg."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ display = Display()
 VARIABLE, SECONDS = "host_apt_lock_timeout_seconds", 600
 #: Seconds of one call: a connection that is silent for long may be cut.
 PART = 20
-#: Somebody who began as the locks were free for a moment.
+#: Messages of apt when another process took the locks in between.
 LOCKED = (
     "could not get lock",
     "unable to acquire the dpkg",
@@ -30,7 +30,7 @@ LOCKED = (
 
 
 class ActionModule(ActionBase):
-    """Run the module apt when nobody holds its locks."""
+    """Run the module apt when its locks are free."""
 
     _supports_check_mode = True
 
