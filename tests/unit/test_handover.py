@@ -1485,6 +1485,27 @@ def test_clients_wait_while_the_server_restarts_and_go_on_afterwards(place):
     assert place.file.read_text() == "max_connections = 130\n"
 
 
+@pytest.mark.parametrize("trouble", [OSError(28, "No space left on device"), SystemExit(1)])
+def test_clients_go_on_whatever_happens_while_they_wait(place, monkeypatch, trouble):
+    def write(path, *_more, **_others):
+        if path == restart.STATE:
+            place.events.append("fails")
+            raise trouble
+
+    monkeypatch.setattr(handover, "write", write)
+    with contextlib.suppress(SystemExit):
+        assert place.run().go()["outcome"] == "refused"
+    after = place.events[place.events.index("fails") :]
+    assert {"resume web1", "resume web2"} <= set(after)
+    assert "restart u" not in after
+
+
+def test_the_first_restart_of_a_host_makes_the_folder_of_its_state(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(restart, "STATE", str(tmp_path / "new/restart.json"))
+    assert place.run().go()["outcome"] == "done"
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
 def test_a_server_that_has_nothing_to_restart_for_is_left_alone(place):
     place.pending = []
     report = place.run().go()

@@ -97,9 +97,15 @@ class Restart(Clients):
         self.configuration = os.path.dirname(plan["server"]["start"])
 
     def go(self):
-        """Do it, and return the report."""
+        """Do it, and return the report. Whatever happens, no client is left waiting."""
         try:
-            return self.proceed()
+            os.makedirs(os.path.dirname(STATE), mode=0o700, exist_ok=True)
+            try:
+                return self.proceed()
+            except BaseException:  # systemd's signal to end is none of the others
+                with contextlib.suppress(Fault, OSError):
+                    self.release()
+                raise
         except (Fault, OSError) as fault:
             return self.report("refused", str(fault))
 
@@ -303,12 +309,7 @@ def now(say):
 
     signal.signal(signal.SIGTERM, end)
     try:
-        run = Restart(json.loads((FOLDER / "plan.json").read_text(encoding="utf-8")), say)
-        try:
-            report = run.go()
-        finally:
-            with contextlib.suppress(Fault, OSError):
-                run.release()
+        report = Restart(json.loads((FOLDER / "plan.json").read_text(encoding="utf-8")), say).go()
     except (Fault, OSError) as fault:
         report = {"outcome": "refused", "reason": str(fault), "for": [], "waited_ms": 0}
     handover.write(REPORT, json.dumps(report))
