@@ -154,7 +154,7 @@ def visitors(cluster, walk) -> Iterator[Visitors]:
         versions=False,
         writers=4,
         stay=150,
-        pause=0.6,
+        pause=1.0,
         seconds=30_000,
         most=1_000_000,
     )

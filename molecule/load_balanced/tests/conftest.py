@@ -19,6 +19,7 @@ import pytest
 import requests
 import yaml
 from testinfra.utils.ansible_runner import AnsibleRunner
+from watching import act
 
 from ansible_collections.ntier.django.plugins.plugin_utils.topology import build
 
@@ -59,8 +60,8 @@ def docker(cluster) -> Callable[..., None]:
     containers = {name: cluster.variables(name)["test_container"] for name in HOSTS}
 
     def do(action: str, *names: str) -> None:
-        command = ["docker", action, *(containers[name] for name in names)]
-        subprocess.run(command, check=True, capture_output=True, timeout=180)
+        for name in names:
+            act(action, containers[name])
 
     return do
 

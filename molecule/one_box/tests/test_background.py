@@ -144,6 +144,7 @@ def test_what_leaves_the_inventory_is_stopped_after_its_job(box, web_playbook):
         wait(lambda unit=unit: box.service(unit).is_running)
 
 
+@pytest.mark.long
 def test_a_changed_limit_is_taken_over_without_a_release(box, web_playbook):
     """The unit is the host's affair, as the number of processes is."""
     live = box.file("/srv/shop/current").linked_to
@@ -183,6 +184,7 @@ def test_a_schedule_that_only_systemd_refuses_changes_nothing(box, web_playbook)
     assert "OnCalendar=*-*-* 03:00" in box.check_output("systemctl cat django-shop-clear-sessions.timer")
 
 
+@pytest.mark.long
 def test_the_work_of_a_site_that_left_ends_with_it(box, web_playbook):
     """No unit of it runs or stands any more; back in the inventory it works again."""
     assert web_playbook(lambda sites: sites.pop(2)).returncode == 0

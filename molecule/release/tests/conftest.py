@@ -75,18 +75,6 @@ def addresses(cluster) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def docker(cluster) -> Callable[..., None]:
-    """Return a function that does something to hosts as a person at their power switches would: docker("pause", "web2")."""
-    containers = {name: cluster.variables(name)["test_container"] for name in WEB}
-
-    def do(action: str, *names: str) -> None:
-        command = ["docker", action, *(containers[name] for name in names)]
-        subprocess.run(command, check=True, capture_output=True, timeout=180)
-
-    return do
-
-
-@pytest.fixture(scope="session")
 def servers(cluster) -> Callable[[], dict[str, str]]:
     """Return a function that asks the balancer what it thinks of the site's servers: web1 → UP, DOWN, DRAIN, …"""
 
