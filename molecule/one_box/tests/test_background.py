@@ -158,6 +158,7 @@ def test_a_changed_limit_is_taken_over_without_a_release(box, web_playbook):
     assert web_playbook().returncode == 0
 
 
+@pytest.mark.long
 def test_what_a_killed_run_has_written_is_taken_over_by_the_next(box, web_playbook):
     """The unit is written, and the run is killed before its handlers: the next one finds nothing to write, and restarts all the same."""
 

@@ -83,18 +83,18 @@ def application_broken(folder: Path) -> dict:
     return {}
 
 
-#: Those that take long end at the same steps as another, or as one of the scenario release.
+#: Those that take long end at the same steps as another, or as one of the scenario release or of the background processes.
 FAULTS = [
     pytest.param(source_gone, "can't be fetched", "nowhere.git", marks=pytest.mark.long),
     pytest.param(version_gone, "can't be fetched", "no branch, tag or commit 'v9.9'", marks=pytest.mark.long),
     (package_gone, "failed.", "no-such-package-as-this-one"),
-    (wheel_broken, "failed.", "the crooked package says no"),
+    pytest.param(wheel_broken, "failed.", "the crooked package says no", marks=pytest.mark.long),
     (settings_broken, "check the project failed.", "No module named 'no_such_module'"),
     pytest.param(
         settings_misspelt, "check the project failed.", "No module named 'guestbook.nowhere'", marks=pytest.mark.long
     ),
     (migration_broken, "migrate failed.", "division by zero"),
-    (application_broken, "activate", "the application does not start"),
+    pytest.param(application_broken, "activate", "the application does not start", marks=pytest.mark.long),
 ]
 
 

@@ -112,7 +112,7 @@ BROKEN = {
     "v10": ("web1", "guestbook.example.com/", "RuntimeError: the application of v10 does not start"),
 }
 # Others end at the same steps, or at those of the scenario one_box.
-LONG = dict.fromkeys(["v3", "v6", "v7", "v8", "v9", "v10"], pytest.mark.long)
+LONG = dict.fromkeys(["v3", "v5", "v6", "v7", "v8", "v9", "v10"], pytest.mark.long)
 # Of what fails where the release goes live, v4 is for all hosts and the others for the first alone, as a careful person does it.
 ALONE = {"v9": ["--limit", "web1"], "v10": ["--limit", "web1"]}
 
@@ -138,7 +138,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.parametrize("what", [pytest.param("version"), pytest.param("site", marks=pytest.mark.long)])
 def test_what_is_not_there_is_refused(unnoticed, play, live, releases, what):
     """A misspelt version or site changes nothing anywhere."""
     options, words = REFUSED[what]
