@@ -34,6 +34,7 @@ def test_figure_1_is_built(site, primaries):
     assert primaries() == ["box1"]
 
 
+@pytest.mark.back
 def test_the_plan_says_what_moves(site, primaries):
     """A dry run with the next figure moves nothing, and names what would."""
     done = site("2", "--check", "--diff")
@@ -192,6 +193,7 @@ def test_nobody_notices_a_killed_run_while_a_balancer_comes(unnoticed, site, ste
     killed(site, step, "4")
 
 
+@pytest.mark.back
 def test_a_balancer_and_a_web_host_come_before_a_living_site(unnoticed, site, cluster):
     """20-3 → 20-4: DNS leads to the old web host still, which passes visitors on; the balancer knows who they are."""
     done = site("4")
@@ -229,6 +231,7 @@ def test_nobody_notices_a_killed_run_when_dns_leads_to_the_balancer(unnoticed, s
     killed(site, step, "4", *leads_to("lb1"))
 
 
+@pytest.mark.back
 def test_dns_leads_to_the_balancer(unnoticed, site, cluster):
     """The old web host is one like the other then."""
     unnoticed.come_to(address(cluster, "lb1"), "https")

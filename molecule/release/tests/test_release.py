@@ -316,6 +316,7 @@ def test_a_rollback_takes_seconds(unnoticed, play, live, releases, visit):
     assert browser.get(icon.group()).status_code == 200
 
 
+@pytest.mark.back
 def test_a_rollback_to_a_named_release(unnoticed, play, live, releases, cluster):
     """The way back to v2, by its name; a name that no host has is refused, with the names that there are."""
     before = live()
@@ -406,7 +407,7 @@ def test_a_swap_to_asgi(unnoticed, play, live, cluster, visit, picture):
 SWAPS = [
     pytest.param("lighttpd_uwsgi", marks=pytest.mark.long),
     pytest.param("nginx_granian", marks=pytest.mark.long),
-    "apache_mod_wsgi",
+    pytest.param("apache_mod_wsgi", marks=pytest.mark.back),
     pytest.param("nginx_gunicorn", marks=pytest.mark.long),
 ]
 
