@@ -22,8 +22,15 @@ from django.core.files.storage import FileSystemStorage
 def _described(storage):
     """Return where a storage keeps what it stores: relative to STATIC_ROOT for a folder below it, or else in words."""
     if isinstance(storage, FileSystemStorage):
-        folder = os.path.relpath(os.path.realpath(storage.location), os.path.realpath(settings.STATIC_ROOT))
-        return os.path.realpath(storage.location) if folder.split(os.sep)[0] == os.pardir else folder
+        # By the names alone where they tell it: to follow links asks the media server, and pages have to go on without it.
+        folder = os.path.relpath(os.path.abspath(storage.location), os.path.abspath(settings.STATIC_ROOT))
+        if folder.split(os.sep)[0] != os.pardir:
+            return folder
+        place = os.path.realpath(storage.location)
+        if place.startswith(os.path.realpath(os.environ["NTIER_RELEASE"]) + os.sep):
+            return place
+        folder = os.path.relpath(place, os.path.realpath(settings.STATIC_ROOT))
+        return place if folder.split(os.sep)[0] == os.pardir else folder
     kind = type(storage)
     place = [str(getattr(storage, name, "") or "") for name in ("bucket_name", "location")]
     return " ".join([f"{kind.__module__}.{kind.__qualname__}", *place])
