@@ -1389,3 +1389,29 @@ def test_djangos_own_application_starts_and_stops_without_an_error(site):
     )
     answers_of = json.loads(machine.run("-c", SQLITE + SCOPES + "print(json.dumps(ask(type='lifespan')))"))
     assert [message["type"] for message in answers_of] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+WITHOUT_MEDIA = """
+import os
+from django.conf import settings
+settings.configure(STATIC_ROOT="/srv/media/blog/static", STATIC_URL="/static/")
+import ntier_storage
+from django.core.files.storage import FileSystemStorage
+asked, lstat = [], os.lstat
+os.lstat = lambda path, *more, **others: asked.append(os.fspath(path)) or lstat(path, *more, **others)
+places = ["/srv/media/blog/static", "/srv/media/blog/static/icons", os.environ["NTIER_RELEASE"] + "/project/lists"]
+print([ntier_storage._described(FileSystemStorage(location=place)) for place in places], "/srv/media" in asked, bool(asked))
+"""
+
+
+def test_where_static_files_lie_is_told_without_the_media_server(tmp_path):
+    """Each look below the mount would wait for a media server that is off, in every new app server."""
+    release = tmp_path.resolve()
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_MEDIA],
+        env={**os.environ, "PYTHONPATH": str(FILES), "NTIER_RELEASE": str(release)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == f"['.', 'icons', '{release}/project/lists'] False True\n", done.stderr
