@@ -22,7 +22,7 @@ grow: setup ## a site that grows from figure to figure under constant requests, 
 	@tools/env python tools/test.py scenario growth
 	@tools/env python tools/growth.py
 
-test: setup ## the checks and the scenarios, within the hour; SCENARIO=one_box: that one alone
+test: setup ## the checks and the short form of the scenarios; SCENARIO=one_box: that one alone
 	@tools/env python tools/test.py $(if $(SCENARIO),scenario $(SCENARIO),all)
 
 lint: setup ## ansible-lint, yamllint, ruff, mypy

@@ -1,7 +1,7 @@
 #!/usr/bin/python
 # Copyright: (c) 2026, ntier.django maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Wait until nobody else installs packages on a host."""
+"""Wait until no other process installs packages on a host."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Wait for whoever installs packages
+- name: Wait for other package installations
   ntier.django.package_locks:
     seconds: 30
 """
 
 RETURN = r"""
 holders:
-  description: Who is at work on the packages, each with its process; empty when nobody is.
+  description: The processes that hold the package locks; empty when there are none.
   type: list
   elements: str
   returned: success

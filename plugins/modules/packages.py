@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: packages
-short_description: Install packages, and wait for whoever else does
+short_description: Install packages, and wait for other installations to end
 version_added: 1.2.0
 author: ntier.django maintainers (@ntier)
 description:
