@@ -1,5 +1,7 @@
 """The settings that lie over a project's own: run as a host runs them, with small projects and the real Django."""
 
+import atexit
+import functools
 import gzip
 import importlib
 import json
@@ -16,11 +18,20 @@ from unittest import mock
 
 import pytest
 from clusters import ROOT, a_site, build, wired
+from prefork import Prefork
 
 from ansible_collections.ntier.django.plugins.plugin_utils.wiring import environment_file
 
 FILES = ROOT / "roles/release/files/overlay"
 POSTGRES = "django.db.backends.postgresql"
+
+
+@functools.cache
+def processes():
+    """Return where programs run with the Django of the tool chain."""
+    parent = Prefork()
+    atexit.register(parent.close)
+    return parent
 
 
 class Host:
@@ -61,12 +72,12 @@ class Host:
         path.write_text(text)
 
     def run(self, *arguments, **environment):
-        command = [sys.executable, *arguments]
-        done = subprocess.run(
-            command, env={**self.environment, **environment}, capture_output=True, text=True, check=False
-        )
+        done = self.try_to_run(*arguments, **environment)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def try_to_run(self, *arguments, **environment):
+        return processes().run(arguments, {**self.environment, **environment})
 
     def overlay(self, **environment):
         """Return the names of the overlay as a process of the site has them; no Django is needed for that."""
