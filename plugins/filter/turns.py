@@ -62,6 +62,7 @@ class FilterModule:
             "staying": turns.staying,
             "switched_back": switched_back,
             "failure_text": failure_text,
+            "not_released": turns.not_released,
             "failure_reason": turns.reason,
             "journal_reason": journal.reason,
             "switched_sites": switched_sites,

@@ -137,6 +137,39 @@ def told(
     return "\n".join(lines)
 
 
+def not_released(
+    site: t.Mapping[str, t.Any],
+    host: str,
+    hosts: t.Sequence[str],
+    step: str,
+    why: str,
+    applied: t.Sequence[str] = (),
+    breaking: t.Sequence[str] = (),
+) -> str:
+    """Return what a user reads when a site's release can't be built or installed: nothing of it is live on any host.
+
+    :arg site: C(name) and C(live), the release that is live, or None.
+    :arg why: lines of a program.
+    :arg applied: the migrations of the release that have run.
+    :arg breaking: those of them that the live release can't work with, and why.
+    """
+    lines = [f"Site {site['name']} on host {host}: {step} failed."]
+    lines += [f"  {line}".rstrip() for line in why.splitlines() if line.strip()]
+    if applied:
+        shown = [*applied[:12], *([f"{len(applied) - 12} more"] if len(applied) > 12 else [])]
+        lines.append(f"Its migrations have run, and stay applied: {listed(shown)}.")
+    if not site.get("live"):
+        return "\n".join([*lines, "The site has no live release yet."])
+    place = "" if len(hosts) == 1 else ". Nothing of the site has been switched on any host"
+    lines.append(f"Release {site['live']} stays live{place}.")
+    if applied and breaking:
+        lines.append("It can't fully work with these migrations. Correct the project, and release again soon:")
+        lines += [f"  {line}" for line in breaking[:12]]
+    elif applied:
+        lines.append("It works with these migrations.")
+    return "\n".join(lines)
+
+
 def reason(result: t.Mapping[str, t.Any], count: int = 20) -> str:
     """Return why a task failed: the last lines of its program, else its message; of a loop, those of the items that failed.
 

@@ -8,7 +8,13 @@ from clusters import ROOT
 from rendering import variables_of
 
 from ansible_collections.ntier.django.plugins.filter import turns as filters
-from ansible_collections.ntier.django.plugins.plugin_utils.turns import reason, staying, to_switch_back, told
+from ansible_collections.ntier.django.plugins.plugin_utils.turns import (
+    not_released,
+    reason,
+    staying,
+    to_switch_back,
+    told,
+)
 
 HOSTS = ("web1", "web2", "web3")
 OLD, NEW = "20260101T120000-old", "20260102T120000-new"
@@ -217,6 +223,36 @@ def test_the_filters_read_what_the_hosts_have_registered():
     )
 
 
+def test_a_release_that_can_not_be_made_says_what_its_migrations_have_done():
+    def said(live=OLD, hosts=("box1",), **more):
+        site = {"name": "polls", "live": live}
+        return not_released(site, "box1", hosts, "check the migrated project", "one\n\ntwo", **more).splitlines()
+
+    first = ["Site polls on host box1: check the migrated project failed.", "  one", "  two"]
+    assert said() == [*first, f"Release {OLD} stays live."]
+    assert said(None) == [*first, "The site has no live release yet."]
+    nowhere = f"Release {OLD} stays live. Nothing of the site has been switched on any host."
+    assert said(hosts=HOSTS) == [*first, nowhere]
+    run = "Its migrations have run, and stay applied: polls.0001 and polls.0002."
+    found = said(applied=["polls.0001", "polls.0002"])
+    assert found == [*first, run, f"Release {OLD} stays live.", "It works with these migrations."]
+    assert said(None, applied=["polls.0001", "polls.0002"]) == [*first, run, "The site has no live release yet."]
+    found = said(applied=[f"polls.{number}" for number in range(20)], breaking=["polls.3: hint goes"])
+    assert found[3].endswith("polls.11 and 8 more.")
+    assert found[-1] == "  polls.3: hint goes"
+    assert "release again soon" in found[-2]
+
+
+def test_migrations_of_another_site_are_not_said_to_be_of_the_one_that_failed():
+    ran = ["Running migrations:", "  Applying polls.0001_initial... OK", "  Applying polls.0002_more...", "oops"]
+    variables = {**variables_of("release"), "__release_site": entry()}
+    for release, applied in ((NEW, ["polls.0001_initial"]), ("another", [])):
+        variables["__release_migrate"] = {"cmd": ["ntier-manage", "--release", release], "stdout_lines": ran}
+        assert Templar(DataLoader(), variables).template(trust_as_template("{{ __release_applied }}")) == applied
+    del variables["__release_migrate"]
+    assert Templar(DataLoader(), variables).template(trust_as_template("{{ __release_applied }}")) == []
+
+
 @pytest.mark.parametrize(
     ("result", "lines"),
     [
@@ -374,7 +410,7 @@ def test_nothing_is_built_while_a_host_is_drained_and_hosts_take_turns():
 
 def test_hooks_run_after_the_check_and_before_migrations_that_are_not_refused():
     names = [task["name"] for task in tasks("roles/release/tasks/check.yml")]
-    assert names[:2] == ["check | Check the project", "check | Migrate"]
+    assert names[:3] == ["check | Check the project", "check | Migrate", "check | Check the migrated project"]
     names = [task["name"].removeprefix("migrate | ") for task in tasks("roles/release/tasks/migrate.yml")]
     hooks = names.index("Run what comes before the migrations")
     assert names.index("Keep the running release working") < hooks < names.index("Migrate")
