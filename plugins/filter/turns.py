@@ -11,9 +11,40 @@ from ansible_collections.ntier.django.plugins.plugin_utils import journal, turns
 Hostvars = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
+def failed_sites(hosts: t.Sequence[str], hostvars: Hostvars) -> dict[str, str]:
+    """Return site → what a user reads, of the sites whose release has failed on any host, and goes live on none."""
+    found: dict[str, list[str]] = {}
+    for host in hosts:
+        state = hostvars[host].get("__release_state") or {}
+        for failures in (state.get("failures"), hostvars[host].get("__release_failures")):
+            for name, text in (failures or {}).items():
+                if text not in found.setdefault(name, []):
+                    found[name].append(text)
+    return {name: "\n".join(texts) for name, texts in found.items()}
+
+
+def sites_part(hosts: t.Sequence[str], hostvars: Hostvars, names: t.Sequence[str]) -> bool:
+    """Return whether sites, some of C(names) at least, go on without those that have failed.
+
+    Another web server takes the place of the old one for all sites of a host at once.
+    """
+    swapping = any(hostvars[host].get(key) for host in hosts for key in ("web_swap_due", "web_swapped_from"))
+    return not swapping and bool(set(names) - set(failed_sites(hosts, hostvars)))
+
+
+def release_report(hosts: t.Sequence[str], hostvars: Hostvars, names: t.Sequence[str]) -> str:
+    """Return what a user reads at the end of a run in which sites have failed; nothing when none has."""
+    failed = failed_sites(hosts, hostvars)
+    late = {name: text for host in hosts for name, text in (hostvars[host].get("__release_late") or {}).items()}
+    parting = sites_part(hosts, hostvars, names)
+    return turns.reported(failed, late, [name for name in names if name not in failed], parting)
+
+
 def switched_in(hostvars: Hostvars, hosts: t.Sequence[str]) -> dict[str, list[t.Any]]:
-    """Return host → what has gone live there in this run."""
-    return {host: list(hostvars[host].get("__release_switched") or []) for host in hosts}
+    """Return host → what has gone live there in this run, and has not gone back since on all of them."""
+    failed = failed_sites(hosts, hostvars)
+    found = {host: hostvars[host].get("__release_switched") or [] for host in hosts}
+    return {host: [entry for entry in entries if entry["name"] not in failed] for host, entries in found.items()}
 
 
 def switched_sites(hosts: t.Sequence[str], hostvars: Hostvars) -> list[dict[str, t.Any]]:
@@ -33,8 +64,10 @@ def swapped_in(hostvars: Hostvars, hosts: t.Sequence[str]) -> dict[str, str]:
     return {host: provider for host, provider in before.items() if provider}
 
 
-def switched_back(hosts: t.Sequence[str], hostvars: Hostvars, host: str, site: str) -> list[t.Any]:
-    """Return what has to go back; see C(plugin_utils/turns.py)."""
+def switched_back(hosts: t.Sequence[str], hostvars: Hostvars, host: str, site: str, alone: bool = False) -> list[t.Any]:
+    """Return what has to go back; see C(plugin_utils/turns.py). With C(alone) the other sites go on."""
+    if alone:
+        return turns.site_back(list(hosts), switched_in(hostvars, hosts), host, site)
     todo = todos_in(hostvars, hosts)[host]
     switched, swapped = switched_in(hostvars, hosts), swapped_in(hostvars, hosts)
     return turns.to_switch_back(list(hosts), switched, host, todo, site, swapped)
@@ -47,10 +80,16 @@ def failure_text(
     hostvars: Hostvars,
     back: t.Sequence[t.Mapping[str, t.Any]],
     stuck: t.Mapping[str, str],
+    alone: bool = False,
 ) -> str:
-    """Return what a user reads when a host fails in its turn; see C(plugin_utils/turns.py)."""
+    """Return what a user reads when a host fails in its turn, or with C(alone) one site of it; see C(plugin_utils/turns.py)."""
     todos, switched, swapped = todos_in(hostvars, hosts), switched_in(hostvars, hosts), swapped_in(hostvars, hosts)
-    return turns.told(failure, host, list(hosts), todos, switched, back, stuck, swapped)
+    if alone:
+        todos = {name: [entry for entry in todo if entry["name"] == failure["site"]] for name, todo in todos.items()}
+        return turns.told(failure, host, list(hosts), todos, switched, back, stuck, swapped)
+    text = turns.told(failure, host, list(hosts), todos, switched, back, stuck, swapped)
+    fallen = [turns.headline(other, host) for other in hostvars[host].get("__release_fallen") or []]
+    return "\n".join([text, *(line for lines in fallen for line in lines), *failed_sites(hosts, hostvars).values()])
 
 
 class FilterModule:
@@ -59,6 +98,9 @@ class FilterModule:
     def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         """Return name → function."""
         return {
+            "failed_sites": failed_sites,
+            "release_report": release_report,
+            "sites_part": sites_part,
             "staying": turns.staying,
             "switched_back": switched_back,
             "failure_text": failure_text,

@@ -84,6 +84,10 @@ remove:
   type: list
   elements: str
   returned: success
+failures:
+  description: Site → what a user reads, of the sites whose source can't be asked. When it is all of them the module fails.
+  type: dict
+  returned: success
 uv_version:
   description: The version of uv, or nothing when it is not there, or when a site's user could not run or read all of its virtual environment.
   type: str
@@ -201,13 +205,14 @@ def compare_with_targets(params):
             install.append({**site, **target, "live": state["live"], "present": present})
         names = releases.removable(state, params["keep"] - lacks)
         remove += [os.path.join(folder, "releases", name) for name in names if name != wanted]
-    return {"build": [], "install": install, "sites": list(targets.values()), "remove": remove, "found": found}
+    sites = list(targets.values())
+    return {"build": [], "install": install, "sites": sites, "remove": remove, "found": found, "failures": {}}
 
 
 def compare(module):
     """Return which sites need a build, on the host that builds."""
     now = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
-    build, sites, remove, failed, found = [], [], [], [], {}
+    build, sites, remove, failures, found = [], [], [], {}, {}
     for site in module.params["sites"]:
         folder = os.path.join(module.params["home"], site["name"])
         state = found[site["name"]] = releases.releases_of(folder)
@@ -219,12 +224,13 @@ def compare(module):
             )
             if error and not module.check_mode:
                 place = f" on host {module.params['host']}" if module.params.get("host") else ""
-                failed.append(f"Site {site['name']}{place}: its source {source['location']} can't be fetched: {error}")
-                continue
+                failures[site["name"]] = (
+                    f"Site {site['name']}{place}: its source {source['location']} can't be fetched: {error}"
+                )
         site = {**site, "source": source}
         inputs = releases.inputs_digest(site)
         wanted = {key: record.get(key) for key in ("release", "revision", "inputs")}
-        lacks = module.params["build"] and record.get("inputs") != inputs
+        lacks = module.params["build"] and record.get("inputs") != inputs and site["name"] not in failures
         if lacks:
             revision = str(source["revision"] or "unknown")
             wanted = {"release": f"{now}-{revision[:12]}", "revision": revision, "inputs": inputs}
@@ -235,9 +241,12 @@ def compare(module):
             os.path.join(folder, "releases", name)
             for name in releases.removable(state, module.params["keep"] - bool(lacks))
         ]
-    if failed:
-        raise SourceError("\n".join(failed))
-    return {"build": build, "sites": sites, "remove": remove, "found": found}
+    if failures and len(failures) == len(sites):
+        raise SourceError("\n".join(failures.values()))
+    for name in failures:
+        live = found[name]["live"]
+        failures[name] += f"\nRelease {live} stays live." if live else "\nThe site has no live release yet."
+    return {"build": build, "sites": sites, "remove": remove, "found": found, "failures": failures}
 
 
 if __name__ == "__main__":

@@ -87,6 +87,49 @@ def to_switch_back(
     return result
 
 
+def site_back(
+    hosts: t.Sequence[str], switched: t.Mapping[str, t.Sequence[Entry]], host: str, site: str
+) -> list[dict[str, t.Any]]:
+    """Return the hosts on which a site goes back that has failed on *host*, where it has its old release again.
+
+    The arguments and the value are those of L(to_switch_back).
+    """
+    result = []
+    for name in reversed(hosts[: hosts.index(host)]):
+        entries = [entry for entry in switched.get(name, []) if entry["name"] == site]
+        sites = [{key: entry[key] for key in ("name", "release", "live")} for entry in entries]
+        result += [{"host": name, "sites": sites}] if sites else []
+    return result
+
+
+def reported(
+    failed: t.Mapping[str, str], late: t.Mapping[str, str], others: t.Sequence[str], parting: bool = True
+) -> str:
+    """Return what a user reads at the end of a run in which sites have failed.
+
+    :arg failed: site → text, of the releases that have failed.
+    :arg late: site → text, of the sites that are live, and whose hooks have failed afterwards.
+    :arg others: the sites that have not failed.
+    :arg parting: whether these went on.
+    """
+    parts = [*failed.values(), *late.values()]
+    if failed and others and parting:
+        word = "site is" if len(others) == 1 else "sites are"
+        parts.append(f"The other {word} not affected: {listed(sorted(others))}.")
+    elif failed and others:
+        parts.append(
+            "The web server changes for all sites at once, so no site has been switched. Correct this one first."
+        )
+    return "\n".join(parts)
+
+
+def headline(failure: t.Mapping[str, t.Any], host: str) -> list[str]:
+    """Return which step of what has failed, and why."""
+    where = f"Site {failure['site']} on host {host}" if failure["site"] else f"Host {host}"
+    reasons = [f"  {line}".rstrip() for line in str(failure["reason"]).splitlines() if line.strip()]
+    return [f"{where}: {failure['step']} failed.", *reasons]
+
+
 def told(
     failure: t.Mapping[str, t.Any],
     host: str,
@@ -106,9 +149,7 @@ def told(
     :arg stuck: host → why it could not be switched back.
     :arg swapped: host → the web provider that it had before this run changed it.
     """
-    where = f"Site {failure['site']} on host {host}" if failure["site"] else f"Host {host}"
-    lines = [f"{where}: {failure['step']} failed."]
-    lines += [f"  {line}".rstrip() for line in str(failure["reason"]).splitlines() if line.strip()]
+    lines = headline(failure, host)
     reverted = {(entry["host"], site["name"]) for entry in back for site in entry["sites"]}
     unknown = [*stuck, *([host] if failure.get("gone") and host not in stuck else [])]
     entries = {entry["name"]: entry for name in reversed(hosts) for entry in todos.get(name, [])}
@@ -153,8 +194,7 @@ def not_released(
     :arg applied: the migrations of the release that have run.
     :arg breaking: those of them that the live release can't work with, and why.
     """
-    lines = [f"Site {site['name']} on host {host}: {step} failed."]
-    lines += [f"  {line}".rstrip() for line in why.splitlines() if line.strip()]
+    lines = headline({"site": site["name"], "step": step, "reason": why}, host)
     if applied:
         shown = [*applied[:12], *([f"{len(applied) - 12} more"] if len(applied) > 12 else [])]
         lines.append(f"Its migrations have run, and stay applied: {listed(shown)}.")

@@ -326,6 +326,20 @@ def test_a_source_without_an_answer_fails_the_run_but_not_check_mode(state_modul
         assert found["msg"].endswith("\nThe running releases stay live.")
 
 
+def test_a_source_without_an_answer_holds_up_no_other_site(state_module, monkeypatch, tmp_path):
+    monkeypatch.setattr(release_state, "ask_git", lambda _source, _key: (None, "git is not installed yet"))
+    source = {"kind": "git", "location": "https://git.example.com/blog.git", "version": "main", "key_file": ""}
+    make_live(tmp_path / "blog", "1", "2", inputs="other")
+    found = state_module(
+        {**SITE, "source": source}, {**SITE, "name": "shop", "source": source}, {**SITE, "name": "new"}
+    )
+    assert [entry["name"] for entry in found["build"]] == ["new"]
+    # What is live of it is what shall be live, on a new host as well.
+    assert [(site["name"], site["release"]) for site in found["sites"][:2]] == [("blog", "2"), ("shop", None)]
+    assert found["failures"]["blog"].endswith("git is not installed yet\nRelease 2 stays live.")
+    assert found["failures"]["shop"].endswith("\nThe site has no live release yet.")
+
+
 # --- several hosts ------------------------------------------------------------------------------------------------
 
 
@@ -766,5 +780,5 @@ def test_what_is_removed_with_a_release_is_not_listed_file_by_file():
         for path in sorted((ROOT / "roles/release/tasks").glob("*.yml"))
         for task in removals(yaml.safe_load(path.read_text()))
     ]
-    assert {name for name, _task in found} == {"back.yml", "failed.yml", "finish.yml", "install.yml", "leave.yml"}
+    assert {name for name, _task in found} == {"failed.yml", "finish.yml", "install.yml", "leave.yml", "remove.yml"}
     assert [name for name, task in found if task.get("diff") is not False] == []

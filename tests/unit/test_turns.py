@@ -11,6 +11,7 @@ from ansible_collections.ntier.django.plugins.filter import turns as filters
 from ansible_collections.ntier.django.plugins.plugin_utils.turns import (
     not_released,
     reason,
+    site_back,
     staying,
     to_switch_back,
     told,
@@ -253,6 +254,136 @@ def test_migrations_of_another_site_are_not_said_to_be_of_the_one_that_failed():
     assert Templar(DataLoader(), variables).template(trust_as_template("{{ __release_applied }}")) == []
 
 
+# --- sites stand or fall alone ------------------------------------------------------------------------------------
+
+
+def three(**changes):
+    """Return the variables of three hosts on which three sites had to go live, with further ones for some."""
+    due = [entry(name) for name in ("blog", "polls", "shop")]
+    return {name: {"__release_due": due, **changes.get(name, {})} for name in HOSTS}
+
+
+def test_a_site_that_failed_alone_goes_back_on_the_hosts_before_and_the_others_stay():
+    both = [entry("blog"), entry("polls")]
+    switched = {"web1": both, "web2": both, "web3": [entry("blog")]}
+    polls = {"name": "polls", "release": NEW, "live": OLD}
+    assert site_back(HOSTS, switched, "web3", "polls") == [
+        {"host": "web2", "sites": [polls]},
+        {"host": "web1", "sites": [polls]},
+    ]
+    assert site_back(HOSTS, {"web1": [entry("blog")]}, "web1", "polls") == []
+
+
+def test_what_failed_on_any_host_is_failed_on_all():
+    hostvars = three(
+        web1={"__release_state": {"failures": {"shop": "no answer"}}, "__release_failures": {"polls": "broken"}},
+        web2={"__release_failures": {"polls": "broken"}},
+        web3={"__release_failures": {"polls": "no space"}},
+    )
+    assert filters.failed_sites(HOSTS, hostvars) == {"shop": "no answer", "polls": "broken\nno space"}
+    hostvars["web1"]["__release_switched"] = [entry("blog"), entry("polls")]
+    # It has gone back, so no hook of it runs.
+    assert filters.switched_sites(HOSTS, hostvars) == [{"name": "blog", "release": NEW}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "names", "parting"),
+    [
+        ({}, ["blog", "polls"], True),
+        ({}, ["polls"], False),
+        ({"web2": {"web_swap_due": True}}, ["blog", "polls"], False),
+        ({"web1": {"web_swapped_from": "nginx_gunicorn"}}, ["blog", "polls"], False),
+        ({"web1": {"web_swap_due": False, "web_swapped_from": ""}}, ["blog", "polls"], True),
+    ],
+)
+def test_other_sites_go_on_unless_the_web_server_changes_for_all_of_them(changes, names, parting):
+    hostvars = three(**{"web3": {"__release_failures": {"polls": "Site polls: broken."}}, **changes})
+    assert filters.sites_part(HOSTS, hostvars, names) is parting
+    lines = filters.release_report(HOSTS, hostvars, names).splitlines()
+    assert lines[0] == "Site polls: broken."
+    last = "The other site is not affected: blog." if parting else "The web server changes for all sites at once,"
+    assert lines[1:] == [] if names == ["polls"] else lines[1].startswith(last)
+
+
+def test_a_run_ends_with_every_site_that_failed_and_hooks_that_failed_afterwards():
+    hostvars = three(
+        web1={"__release_late": {"blog": "Site blog: its hook failed."}},
+        web2={"__release_failures": {"polls": "Site polls: broken."}},
+    )
+    names = ["shop", "polls", "blog"]
+    assert filters.release_report(HOSTS, hostvars, names).splitlines() == [
+        "Site polls: broken.",
+        "Site blog: its hook failed.",
+        "The other sites are not affected: blog and shop.",
+    ]
+    assert filters.release_report(HOSTS, three(), names) == ""
+    hostvars = three(web1={"__release_late": {"blog": "Site blog: its hook failed."}})
+    assert filters.release_report(HOSTS, hostvars, names) == "Site blog: its hook failed."
+
+
+def test_the_text_about_a_site_alone_says_nothing_of_the_others():
+    hostvars = three(web1={"__release_switched": [entry("blog"), entry("polls")]})
+    back = filters.switched_back(HOSTS, hostvars, "web2", "polls", alone=True)
+    said = filters.failure_text(FAILURE, "web2", HOSTS, hostvars, back, {}, alone=True).splitlines()
+    assert said == [
+        "Site polls on host web2: answer to the first visitor failed.",
+        "  line 1",
+        "  line 2",
+        f"Release {OLD} stays live on web1, web2 and web3.",
+        "web1 had the new release already, and went back.",
+    ]
+
+
+def test_a_host_that_fails_after_a_site_did_says_both():
+    fallen = [{**FAILURE, "site": "blog", "step": "activate", "reason": "the blog is broken"}]
+    hostvars = three(web1={"__release_failures": {"shop": "Site shop: broken."}}, web2={"__release_fallen": fallen})
+    failure = {**FAILURE, "site": "", "step": "reach every balancer"}
+    said = filters.failure_text(failure, "web2", HOSTS, hostvars, [], {}).splitlines()
+    assert said[0] == "Host web2: reach every balancer failed."
+    assert said[-3:] == ["Site blog on host web2: activate failed.", "  the blog is broken", "Site shop: broken."]
+
+
+def test_the_role_leaves_out_what_has_failed():
+    hostvars = three(web2={"__release_failures": {"polls": "broken"}})
+    variables = {**variables_of("release"), "hostvars": hostvars, "ansible_play_hosts_all": list(HOSTS)}
+    variables |= {"inventory_hostname": "web1", "release_leader": "web1", **hostvars["web1"], "release_sites": []}
+    folders = [f"/srv/{name}/releases/1" for name in ("polls", "polls2", "blog")]
+    variables["__release_state"] = {"remove": folders}
+
+    def templated(name, **more):
+        return Templar(DataLoader(), {**variables, **more}).template(trust_as_template("{{ " + name + " }}"))
+
+    assert [site["name"] for site in templated("__release_todo")] == ["blog", "shop"]
+    # The release that would have taken its place is not there.
+    assert templated("__release_removable") == folders[1:]
+    sites = [{"name": name} for name in ("blog", "polls", "shop")]
+    assert templated("__release_apart", release_sites=sites) is True
+    assert templated("__release_apart", release_sites=sites, __release_site=sites[0]) is True
+    fallen = [{"site": "shop"}]
+    assert templated("__release_apart", release_sites=sites, __release_site=sites[0], __release_fallen=fallen) is False
+
+
+def test_a_site_that_fails_ends_no_run_before_the_others_are_live():
+    for name in ("build", "install", "finish_site"):
+        (block,) = tasks(f"roles/release/tasks/{name}.yml")
+        assert block["any_errors_fatal"] is False
+    for name in ("failed", "fall", "finish_site", "live"):
+        assert "ansible.builtin.fail:" not in (ROOT / f"roles/release/tasks/{name}.yml").read_text()
+    prepare = tasks("roles/release/tasks/prepare.yml")
+    (check,) = [task for task in prepare if task.get("ansible.builtin.include_tasks") == "report.yml"]
+    assert check["when"] == ["__release_broken | length > 0", "not __release_apart"]
+    # In the end it is a failure, after the hosts have noted what they serve, and before hosts leave.
+    for name in ("site", "web", "release"):
+        imports = [play.get("import_playbook") for play in tasks(f"playbooks/{name}.yml")]
+        assert imports[-2:] == ["report_release.yml", "unlock.yml"]
+    early = tasks("playbooks/tier_release.yml")[-1]["tasks"][-1]
+    assert early["ansible.builtin.include_role"]["tasks_from"] == "report"
+    plans = {key: {} for key in ("ntier_leaving", "ntier_move", "ntier_media_move", "ntier_passing")}
+    for name in ["", *plans]:
+        found = Templar(DataLoader(), {**plans, **({name: ["web1"]} if name else {})})
+        assert found.template(trust_as_template("{{ " + early["when"] + " }}")) is bool(name)
+
+
 @pytest.mark.parametrize(
     ("result", "lines"),
     [
@@ -305,7 +436,7 @@ def test_a_turn_drains_then_switches_then_undrains_and_goes_back_on_failure():
     files = [
         task.get("ansible.builtin.include_tasks") or task.get("ansible.builtin.import_tasks") for task in turn["block"]
     ]
-    assert files == [None, "drain.yml", "swap.yml", "live.yml", "undrain.yml", "back.yml"]
+    assert files == [None, "drain.yml", "swap.yml", "live.yml", "undrain.yml", "back.yml", "fall.yml"]
     # What the old web server comes back from is kept until every host has had its turn.
     ended = [
         task["ansible.builtin.include_role"]
@@ -334,7 +465,10 @@ def test_what_failed_is_removed_from_every_host_that_got_it_and_does_not_run_it(
     variables |= {"ansible_play_hosts_all": [*HOSTS, "web4"], "__release_failure": failure, "__release_stuck": stuck}
     found = Templar(DataLoader(), variables).template(trust_as_template("{{ __release_copies }}"))
     assert found == [{"host": host, "release": NEW} for host in expected]
-    (task,) = [task for task in tasks("roles/release/tasks/back.yml") if "ansible.builtin.file" in task]
+    (task,) = tasks("roles/release/tasks/remove.yml")
+    for name in ("back", "fall"):
+        included = [task.get("ansible.builtin.include_tasks") for task in tasks(f"roles/release/tasks/{name}.yml")]
+        assert included[-2:-1] == ["remove.yml"] or included[-1] == "remove.yml"
     assert (task["loop"], task["delegate_to"]) == ("{{ __release_copies }}", "{{ __release_copy.host }}")
 
 
@@ -420,4 +554,12 @@ def test_site_and_release_share_one_implementation():
     imports = [
         play.get("import_playbook") for name in ("tier_web", "release") for play in tasks(f"playbooks/{name}.yml")
     ]
-    assert imports == [None, "tier_release.yml", "preflight.yml", None, "tier_release.yml", "unlock.yml"]
+    assert imports == [
+        None,
+        "tier_release.yml",
+        "preflight.yml",
+        None,
+        "tier_release.yml",
+        "report_release.yml",
+        "unlock.yml",
+    ]

@@ -110,6 +110,7 @@ def test_a_release_that_fails_leaves_the_running_one_live(box, visit, broken, br
     assert reason in words, output
     assert step in words, output
     assert "live" in words
+    assert "The other sites are not affected: plain and shop." in words, output
     assert box.file("/srv/guestbook/current").linked_to == live
     assert box.check_output("ls /srv/guestbook/releases") == releases
     assert box.check_output("systemctl show --property=MainPID --value django@guestbook.service") == process
