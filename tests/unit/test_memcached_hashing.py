@@ -421,6 +421,41 @@ def test_changes_while_the_server_comes_back_are_not_forgotten(cache, memcached,
 # --- connections --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "with space",
+        "tab\there",
+        "new\nline",
+        "x" * 300,
+        "ä" * 130,
+        "no-break\xa0space",
+        "\x00",
+        "\x7f",
+        "wide\u3000space",
+        "\ud800",
+    ],
+)
+def test_keys_that_memcached_would_refuse_work_as_with_other_caches(cache, memcached, key):
+    """Neither an error page nor a value that is never there, and not the value of another key."""
+    mine = cache(memcached())
+    mine.set(key, "value")
+    mine.set(f"{key} other", "another value")
+    assert mine.get(key) == "value"
+    assert mine.get_many([key, "plain"]) == {key: "value"}
+    assert key in mine
+    assert mine.get(key, version=2) is None
+    mine.delete(key)
+    assert mine.get(key) is None
+
+
+def test_keys_that_memcached_takes_stay_what_they_are(cache):
+    """A release must find what the one before it left."""
+    mine = cache(*hosts(1))
+    for key in ("views.decorators.cache.cache_page..GET.0a1b", "x" * 247, "ключ", "a%20b"):
+        assert mine.make_key(key) == f":1:{key}"
+
+
 def test_connections_outlive_requests(cache, memcached):
     server = memcached()
     for number in range(50):

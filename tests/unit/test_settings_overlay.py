@@ -6,6 +6,7 @@ import gzip
 import importlib
 import json
 import os
+import pathlib
 import pwd
 import re
 import runpy
@@ -263,6 +264,32 @@ def test_a_project_keeps_its_kind_of_postgresql_and_the_options_that_a_pooler_ca
     assert found["DATABASES"]["default"]["OPTIONS"] == {"options": "-c search_path=app"}
 
 
+LITE = "DATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': 'x'}}\n"
+OURS_ALREADY = f"DATABASES = {{'default': {{'ENGINE': {POSTGRES!r}, 'NAME': 'blog', 'HOST': '127.0.0.1'}}}}\n"
+OTHERS = f"DATABASES = {{'default': {{'ENGINE': {POSTGRES!r}, 'NAME': 'mine', 'HOST': 'db'}}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (f"{LITE}INSTALLED_APPS = ['a']", ["a", "django.contrib.postgres"]),
+        (f"{OURS_ALREADY}INSTALLED_APPS = ('a',)", ["a", "django.contrib.postgres"]),
+        (f"{LITE}INSTALLED_APPS = ['django.contrib.postgres', 'a']", ["django.contrib.postgres", "a"]),
+        (f"{LITE}INSTALLED_APPS = ['mine.postgres.apps.Config']", ["mine.postgres.apps.Config"]),
+        (f"{OTHERS}INSTALLED_APPS = ['a']", ["a"]),
+    ],
+)
+def test_a_project_of_another_database_gets_the_application_that_postgresql_needs(host, given, expected):
+    """Also one that reads DATABASE_URL, and has SQLite at home."""
+    assert host(given).settings()["INSTALLED_APPS"] == expected
+
+
+@pytest.mark.parametrize(("asgi", "expected"), [("", 60), ("mysite.asgi:application", 0)])
+def test_connections_persist_where_threads_do(host, asgi, expected):
+    found = host("DATABASES = {'default': {'CONN_MAX_AGE': None}}", asgi=asgi).settings()
+    assert found["DATABASES"]["default"]["CONN_MAX_AGE"] == expected
+
+
 # --- caches, sessions, logging ------------------------------------------------------------------------------------
 
 
@@ -458,11 +485,51 @@ def test_static_files_get_hashed_names_unless_the_project_or_the_user_says_other
     assert found.get("default") == (given.get("default") or {"BACKEND": FILE_SYSTEM} if hashed else None)
 
 
-@pytest.mark.parametrize(("given", "expected"), [(PLAIN, OURS), ("whitenoise", "whitenoise")])
-def test_a_project_from_before_django_4_2(host, given, expected):
-    found = host(f"STATICFILES_STORAGE = {given!r}").settings()
-    assert found["STATICFILES_STORAGE"] == expected
-    assert "STORAGES" not in found
+MOVED = """
+from pathlib import Path
+BASE_DIR = Path(__file__).resolve().parent.parent
+MEDIA_ROOT = BASE_DIR / "media"
+MEDIA_URL = "media/"
+STATIC_ROOT = str(MEDIA_ROOT / "assets")
+STORAGES = {
+    "avatars": {"BACKEND": "x", "OPTIONS": {"location": MEDIA_ROOT / "avatars", "base_url": "/media/avatars/"}},
+    "relative": {"BACKEND": "x", "OPTIONS": {"location": "elsewhere", "base_url": "/elsewhere/"}},
+}
+CACHES = {"files": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": f"{MEDIA_ROOT}/cache/"}}
+THUMBNAILS = [str(MEDIA_ROOT), MEDIA_ROOT.joinpath("a", "b"), ("media/x", 5)]
+COMPRESS_ROOT = STATIC_ROOT
+STATICFILES_DIRS = [MEDIA_ROOT / "sources"]
+SHIPPED = MEDIA_ROOT / "logo.svg"
+BESIDE = f"{MEDIA_ROOT}s"
+EXPORT_DIR = BASE_DIR / "exports"
+"""
+
+
+def test_what_is_computed_from_the_projects_folders_of_files_moves_with_them(host):
+    machine = host(MOVED, site={"prefix": "/shop"})
+    machine.write("media/logo.svg", "<svg/>")
+    found, media = machine.settings(), pathlib.Path("/srv/media/blog/media")
+    own = machine.project.resolve()
+    assert found["STORAGES"]["avatars"]["OPTIONS"] == {
+        "location": media / "avatars",
+        "base_url": "/shop/media/avatars/",
+    }
+    assert found["STORAGES"]["relative"]["OPTIONS"] == {"location": "elsewhere", "base_url": "/elsewhere/"}
+    assert found["CACHES"]["files"]["LOCATION"] == f"{media}/cache/"
+    assert found["THUMBNAILS"] == [str(media), media / "a/b", ("media/x", 5)]
+    assert found["COMPRESS_ROOT"] == found["STATIC_ROOT"] == str(machine.folder / "static")
+    assert found["STATICFILES_DIRS"] == [own / "media/sources"]
+    assert found["SHIPPED"] == own / "media/logo.svg"
+    assert found["BESIDE"] == f"{own}/medias"
+    assert found["EXPORT_DIR"] == own / "exports"
+    assert (found["MEDIA_ROOT"], found["MEDIA_URL"]) == (str(media), "/shop/media/")
+
+
+@pytest.mark.parametrize("media", ["''", "BASE_DIR", "'/'", "str(BASE_DIR.parent)", "'media'"])
+def test_a_folder_that_holds_the_code_takes_nothing_along(host, media):
+    text = f"from pathlib import Path\nBASE_DIR = Path(__file__).resolve().parent.parent\nMEDIA_ROOT = {media}\nDATA = BASE_DIR / 'data'\n"
+    machine = host(text)
+    assert machine.settings()["DATA"] == machine.project.resolve() / "data"
 
 
 COLLECT = (
@@ -521,6 +588,88 @@ def test_two_releases_share_the_folder_and_each_finds_its_own_files(host):
         found.append(listed(folder)["mysite/logo.svg"])
     assert found[0] != found[1]
     assert [(machine.folder / "static" / name).read_text() for name in found] == ["<svg id='one'/>", "<svg id='two'/>"]
+
+
+def collect(machine):
+    """Collect the static files; return what the program says."""
+    done = machine.try_to_run("-m", "django", "collectstatic", "--noinput", "--verbosity", "0")
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+UNHASHABLE = {
+    "latin.css": "a::before { content: 'M\xfcnchen' } b { background: url(logo.svg) }",
+    "out.css": "a { background: url(../../../../outside.png) }",
+    "one.css": "@import 'two.css'; a {}",
+    "two.css": "@import 'three.css'; b {}",
+    "three.css": "@import 'one.css'; c {}",
+    "self.css": "@import 'self.css';",
+    "uses.css": "@import 'one.css'; @import 'latin.css'; d { background: url(logo.svg) }",
+    "fine.css": "e { background: url(logo.svg) }",
+}
+FIND_STATIC = """
+import django, json, sys
+django.setup()
+from django.templatetags.static import static
+print(json.dumps({name: static(f"mysite/{name}") for name in sys.argv[1:]}))
+"""
+
+
+def test_a_file_that_can_not_be_rewritten_keeps_its_name_and_is_named(host):
+    machine = host(COLLECT)
+    machine.write("mysite/static/mysite/logo.svg", "<svg/>")
+    for name, text in UNHASHABLE.items():
+        machine.write(f"mysite/static/mysite/{name}", text)
+    (machine.project / "mysite/static/mysite/latin.css").write_bytes(UNHASHABLE["latin.css"].encode("latin-1"))
+    said = collect(machine).splitlines()
+    kept = ["latin.css", "one.css", "out.css", "self.css", "three.css", "two.css"]
+    assert [line.split(":")[0] for line in said] == [f"No hash in the name of mysite/{name}" for name in kept]
+    assert [line.split(": ", 1)[1] for line in said[:3]] == [
+        "it is not in UTF-8",
+        "its @import leads back to it",
+        "url(../../../../outside.png) leads out of the static files",
+    ]
+    names = listed(machine.release)
+    found = json.loads(machine.run("-c", FIND_STATIC, *UNHASHABLE))
+    for name, address in found.items():
+        assert (machine.folder / "static" / address.removeprefix("/static/")).is_file()
+        assert (address == f"/static/mysite/{name}") == (name in kept)
+        assert names[f"mysite/{name}"] == address.removeprefix("/static/")
+    uses = (machine.folder / "static" / names["mysite/uses.css"]).read_text()
+    assert 'url("one.css")' in uses
+    assert 'url("latin.css")' in uses
+    assert names["mysite/logo.svg"].split("/")[1] in uses
+    assert (machine.folder / "static/mysite/latin.css").read_bytes() == UNHASHABLE["latin.css"].encode("latin-1")
+
+
+def test_references_may_lead_far_without_a_circle(host):
+    machine = host(COLLECT)
+    for number in range(12):
+        machine.write(f"mysite/static/mysite/{number}.css", f"@import '{number + 1}.css'; a {{}}")
+    machine.write("mysite/static/mysite/12.css", "b {}")
+    assert collect(machine) == ""
+    names = listed(machine.release)
+    for number in range(12):
+        text = (machine.folder / "static" / names[f"mysite/{number}.css"]).read_text()
+        assert names[f"mysite/{number + 1}.css"].split("/")[1] in text
+
+
+@pytest.mark.parametrize("storage", [OURS, PLAIN])
+def test_the_content_decides_which_file_is_copied(host, storage):
+    """A package that is pinned back brings older files, as does a folder whose times are those of an archive."""
+    machine = host(f"{COLLECT}STORAGES = {{'staticfiles': {{'BACKEND': {storage!r}}}}}")
+    source, there = machine.project / "mysite/static/a.txt", machine.folder / "static/a.txt"
+    machine.write("mysite/static/a.txt", "new one")
+    collect(machine)
+    first = there.stat()
+    os.utime(source, (time.time() + 1000,) * 2)
+    collect(machine)
+    assert (there.stat().st_ino, there.stat().st_mtime_ns) == (first.st_ino, first.st_mtime_ns)
+    for text in ("old one", "longer than before"):
+        source.write_text(text)
+        os.utime(source, (1, 1))
+        collect(machine)
+        assert there.read_text() == text
 
 
 STORAGES_WITH_A_LIST = {
@@ -791,6 +940,7 @@ urlpatterns = [path("hello/", lambda request: HttpResponse(f"{request.is_secure(
 """
 WSGI = """
 import os
+import pathlib
 import pwd
 from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")
@@ -995,6 +1145,19 @@ health()
 print(json.dumps(first is not None and first is connection.connection))
 """
     assert probe(site(), script) is True
+
+
+@pytest.mark.parametrize(("seconds", "stays"), [(60, True), (0, False)])
+def test_a_probe_leaves_a_connection_where_connections_persist(site, tmp_path, seconds, stays):
+    script = """
+from django.db import connection
+health()
+print(json.dumps(connection.connection is not None))
+"""
+    database = SQLITE.replace(":memory:", str(tmp_path / "db")).replace(
+        '"ENGINE"', f'"CONN_MAX_AGE": {seconds}, "ENGINE"'
+    )
+    assert probe(site(), script, database) is stays
 
 
 # --- gunicorn -----------------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ import asyncio
 
 from django.core.handlers.asgi import ASGIHandler
 from ntier_health import HEALTH, Health, load
-from ntier_settings import NTIER_SITE
+from ntier_site import NTIER_SITE, prepare
 
+prepare()
 _site = load(NTIER_SITE["asgi"])
 _health = Health()
 

@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 
-from ntier_settings import NTIER_SITE
+from ntier_site import NTIER_SITE
 
 HEALTH = f"{NTIER_SITE['prefix']}/_ntier/health"
 #: A probe that takes longer than this many seconds is a fault to those who ask meanwhile.
@@ -27,7 +27,7 @@ def explain(error):
 
 
 def ask_database():
-    """Return C(ok), or why the default database does not answer; the thread's own connection is used, and stays open."""
+    """Return C(ok), or why the default database does not answer; the thread's own connection is used, and stays open where connections do."""
     from django.db import DEFAULT_DB_ALIAS, connections
 
     try:
@@ -37,6 +37,8 @@ def ask_database():
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
                 cursor.fetchone()
+            # Where connections do not persist, those of the threads that probe do not either.
+            connection.close_if_unusable_or_obsolete()
     except Exception as error:
         with contextlib.suppress(Exception):
             connections[DEFAULT_DB_ALIAS].close()

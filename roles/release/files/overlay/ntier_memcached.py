@@ -20,6 +20,7 @@ import functools
 import hashlib
 import logging
 import os
+import re
 import socket
 import struct
 import threading
@@ -39,6 +40,10 @@ SETTLE_SECONDS = 0.1
 LOST_KEYS = 10_000
 #: Keys to delete at once: the answers have to fit into the server's send buffer, since nobody reads them before the end.
 BATCH = 500
+#: Bytes of a key.
+LONGEST_KEY = 250
+#: What a key may not have in it: white space, control characters, and what can't be written as UTF-8.
+REFUSED = re.compile(r"[\s\x00-\x20\x7f-\x9f\ud800-\udfff]")
 #: Commands after whose loss the server's value is an old one.
 WRITES = ("set", "replace", "append", "prepend", "cas", "incr", "decr", "delete")
 
@@ -212,6 +217,14 @@ class PyMemcacheCache(memcached.PyMemcacheCache):
         if self._place not in _servers:
             _servers.setdefault(self._place, Servers(self.client_servers, **self._options))
         return _servers[self._place]
+
+    def make_key(self, key, version=None):
+        """Return the key of a value; one that memcached would refuse, as other caches do not, by its hash."""
+        made = super().make_key(key, version=version)
+        text = str(made)
+        if len(text.encode(errors="replace")) <= LONGEST_KEY and not REFUSED.search(text):
+            return made
+        return f"ntier:sha256:{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"
 
     def close(self, **kwargs):
         """Keep the connections when a request ends."""

@@ -2,22 +2,18 @@
 """The site's own settings with what only the cluster knows laid over them: databases, caches, folders, hosts, secrets.
 
 The site's module is imported as it is; the values come from the release's settings.json. What the project set for
-itself and the cluster has no part in stays.
+itself and the cluster has no part in stays. It is written for Django 3.2 and every later version.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 
-# A process keeps the release that it started with, whatever becomes current meanwhile.
-os.environ.setdefault("NTIER_RELEASE", os.path.realpath(f"/srv/{os.environ['NTIER_SITE']}/current"))
-
-with open(
-    os.environ.get("NTIER_SETTINGS", os.path.join(os.environ["NTIER_RELEASE"], "settings.json")), encoding="utf-8"
-) as _file:
-    NTIER_SITE = json.load(_file)
+import django
+import ntier_places
+import ntier_site
+from ntier_site import NTIER_SITE
 
 _project = importlib.import_module(NTIER_SITE["settings"])
 globals().update({name: value for name, value in vars(_project).items() if name.isupper()})
@@ -52,6 +48,11 @@ CSRF_TRUSTED_ORIGINS = list(
         ]
     )
 )
+if django.VERSION < (4, 0):
+    # Names without a scheme at that time, and a dot for all names below one.
+    CSRF_TRUSTED_ORIGINS = list(
+        dict.fromkeys(_name.split("://")[-1].replace("*.", ".", 1) for _name in CSRF_TRUSTED_ORIGINS)
+    )
 if NTIER_SITE["https"]:
     # The proxy redirects what comes without, so SECURE_SSL_REDIRECT is the project's own affair.
     for _cookie in ("SESSION", "CSRF"):
@@ -77,11 +78,20 @@ DATABASES = {
         "HOST": NTIER_SITE["database"]["host"],
         "PORT": NTIER_SITE["database"]["port"],
         "OPTIONS": _options,
-        "CONN_MAX_AGE": 60,
+        # Under ASGI no thread is there to use a connection again, so that those which persist would only pile up.
+        "CONN_MAX_AGE": 0 if NTIER_SITE["asgi"] else 60,
         "CONN_HEALTH_CHECKS": True,
         "DISABLE_SERVER_SIDE_CURSORS": True,
     },
 }
+
+# What was made for another database may use fields and lookups that PostgreSQL has with this application only.
+_there = [_given.get(_key) for _key in ("HOST", "NAME")]
+if not _postgres or _there == [NTIER_SITE["database"][_key] for _key in ("host", "name")]:
+    INSTALLED_APPS = list(_get("INSTALLED_APPS") or [])
+    # Another application with the label "postgres" would contradict it.
+    if not any("postgres" in _name.split(".") for _name in INSTALLED_APPS):
+        INSTALLED_APPS.append("django.contrib.postgres")
 
 # --- caches and sessions ------------------------------------------------------------------------------------------
 if NTIER_SITE["memcached_servers"]:
@@ -115,6 +125,15 @@ if NTIER_SITE["page_cache_seconds"]:
     )
 
 # --- static files and uploads -------------------------------------------------------------------------------------
+
+# What the project computes from its own folders, such as a storage below MEDIA_ROOT, is where these are.
+globals().update(
+    ntier_places.Move(
+        [(_get(f"{_kind}_ROOT"), NTIER_SITE[f"{_kind.lower()}_root"]) for _kind in ("STATIC", "MEDIA")],
+        [(_get(f"{_kind}_URL"), NTIER_SITE[f"{_kind.lower()}_url"]) for _kind in ("STATIC", "MEDIA")],
+        os.path.join(os.environ["NTIER_RELEASE"], "project"),
+    ).settings({_name: _value for _name, _value in globals().items() if _name.isupper() and _name != "NTIER_SITE"})
+)
 STATIC_ROOT = NTIER_SITE["static_root"]
 STATIC_URL = NTIER_SITE["static_url"]
 MEDIA_ROOT = NTIER_SITE["media_root"]
@@ -123,18 +142,20 @@ MEDIA_URL = NTIER_SITE["media_url"]
 if _get("FILE_UPLOAD_PERMISSIONS", None) is None:
     FILE_UPLOAD_PERMISSIONS = 0o644
 # Each release reads its own list of the files, whatever storage the project has.
-importlib.import_module("ntier_storage").keep_lists_in_release()
+ntier_site.change_static_files()
 _plain = (None, "django.contrib.staticfiles.storage.StaticFilesStorage")
 if NTIER_SITE["hashed_static"]:
-    if _get("STATICFILES_STORAGE") is None:
+    # Django reads STORAGES from 4.2 on, and the two settings before it until 5.0; never both of them.
+    _names = ("STATICFILES_STORAGE", "DEFAULT_FILE_STORAGE")
+    if django.VERSION >= (5, 1) or (django.VERSION >= (4, 2) and not any(_name in globals() for _name in _names)):
         STORAGES = {
             "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
             "staticfiles": {"BACKEND": _plain[1]},
             **(_get("STORAGES") or {}),
         }
         if STORAGES["staticfiles"].get("BACKEND") in _plain:
-            STORAGES["staticfiles"] = {"BACKEND": "ntier_storage.ReleaseStaticFilesStorage"}
-    elif _get("STATICFILES_STORAGE") in _plain:  # from before Django 4.2
+            STORAGES["staticfiles"] = {**STORAGES["staticfiles"], "BACKEND": "ntier_storage.ReleaseStaticFilesStorage"}
+    elif _get("STATICFILES_STORAGE") in _plain:
         STATICFILES_STORAGE = "ntier_storage.ReleaseStaticFilesStorage"
 
 # --- a site below a prefix ----------------------------------------------------------------------------------------
@@ -152,6 +173,11 @@ if NTIER_SITE["prefix"]:
         ("LOGOUT_REDIRECT_URL", None),
     ):
         globals()[_setting] = _below(_get(_setting, _usual))
+
+# --- mail ---------------------------------------------------------------------------------------------------------
+# What startproject writes from Django 6.1 on prints mail, here into the journal; "check --deploy" would not let it go live.
+if django.VERSION >= (6, 1):
+    SILENCED_SYSTEM_CHECKS = [*(_get("SILENCED_SYSTEM_CHECKS") or []), "mail.E001"]
 
 # --- logging ------------------------------------------------------------------------------------------------------
 if not _get("LOGGING"):

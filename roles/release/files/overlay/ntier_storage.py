@@ -10,13 +10,22 @@ files lie (relative to STATIC_ROOT; empty where they are not on this host), and 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
+import posixpath
+import sys
 
 from django.conf import settings
 from django.contrib.staticfiles.storage import ManifestFilesMixin, ManifestStaticFilesStorage
+from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
+
+#: What a line of collectstatic's output begins with that names a file without a hash.
+UNHASHED = "No hash in the name of "
+#: Bytes that are compared at once.
+CHUNK = 1 << 16
 
 
 def _described(storage):
@@ -138,17 +147,148 @@ def _redirect(method):
     setattr(ManifestFilesMixin, method, redirected)
 
 
+def collect_by_content():
+    """Have collectstatic copy what differs from what is there, where it goes by times: a package that is pinned back is older."""
+    command = importlib.import_module("django.contrib.staticfiles.management.commands.collectstatic").Command
+    by_time = command.delete_file
+
+    def delete_file(self, path, prefixed_path, source_storage):
+        """Make way for a file that has to be copied, and return whether it has to be."""
+        there = self.storage.path(prefixed_path) if self.local else ""
+        if self.symlink or not os.path.isfile(there) or os.path.islink(there):
+            return by_time(self, path, prefixed_path, source_storage)
+        with source_storage.open(path) as new, open(there, "rb") as old:
+            if _same(new, old):
+                self.unmodified_files.append(prefixed_path)
+                self.log(f"Skipping '{path}' (the same content)")
+                return False
+        if self.dry_run:
+            self.log(f"Pretending to delete '{path}'")
+        else:
+            self.log(f"Deleting '{path}'")
+            self.storage.delete(prefixed_path)
+        return True
+
+    command.delete_file = delete_file
+
+
+def _same(one, other):
+    """Return whether two open files have the same content."""
+    if os.fstat(other.fileno()).st_size != getattr(one, "size", None):
+        return False
+    while True:
+        part = one.read(CHUNK)
+        if part != other.read(CHUNK):
+            return False
+        if not part:
+            return True
+
+
 class ReleaseStaticFilesStorage(ManifestStaticFilesStorage):
     """Static files under names that bear a hash of their content, for projects that were not written for it.
 
-    A reference to a file that is not there stays as it was written, where Django's own class would refuse the whole project.
+    A reference to a file that is not there stays as it was written, where Django's own class would refuse the whole project. A file
+    that can't be rewritten, such as one in another encoding than UTF-8, keeps its name and is named in the output of collectstatic.
     """
 
     manifest_strict = False
 
+    def __init__(self, *args, **kwargs):
+        #: Name of a file that keeps it → why.
+        self.kept = {}
+        # File → files that it refers to.
+        self._references = {}
+        self._source = ""
+        # Files that changed once more in the pass that is under way, or was the last one.
+        self._unsettled = set()
+        super().__init__(*args, **kwargs)
+
     def hashed_name(self, name, content=None, filename=None):
-        """Return the name with the hash, or the name as it is when there is no such file."""
+        """Return the name with the hash, or the name as it is when there is no such file or it keeps its name."""
+        if name in self.kept:
+            return name
         try:
             return super().hashed_name(name, content, filename)
         except ValueError:
             return name
+
+    def url_converter(self, name, *args, **kwargs):
+        """Return Django's function for the references in a file, which notes where they lead."""
+        convert = super().url_converter(name, *args, **kwargs)
+
+        def noted(match):
+            self._source = name
+            try:
+                return convert(match)
+            except SuspiciousFileOperation as error:
+                raise ValueError(f"{match.group(0)} leads out of the static files") from error
+
+        return noted
+
+    def _stored_name(self, name, hashed_files):
+        target = self.clean_name(posixpath.normpath(name))
+        self._references.setdefault(self._source, set()).add(target)
+        return super()._stored_name(name, hashed_files)
+
+    def _post_process(self, *args, **kwargs):
+        self._unsettled = set()
+        for name, hashed_name, processed, changed in super()._post_process(*args, **kwargs):
+            if isinstance(processed, Exception):
+                # Django would go on with this file, and with the content of the one before it.
+                raise _CanNotBeHashed(name, processed)
+            if changed:
+                self._unsettled.add(name)
+            yield name, hashed_name, processed, changed
+
+    def post_process(self, paths, dry_run=False, **options):
+        """Give the files their names; begin anew without each one that can't be rewritten."""
+        self.kept = {}
+        passes = self.max_post_process_passes
+        while True:
+            rest = {name: place for name, place in paths.items() if name not in self.kept}
+            try:
+                found = list(self._settled(rest, dry_run, options))
+                break
+            except _CanNotBeHashed as error:
+                self.kept[error.name] = error.reason
+            except RuntimeError:
+                circle = [name for name in self._unsettled if self._leads_to(name, name)]
+                if not circle and self.max_post_process_passes > len(paths) + passes:
+                    circle = self._unsettled
+                self.kept.update(dict.fromkeys(circle, "its @import leads back to it"))
+                # References that lead far are no circle, and take more passes.
+                self.max_post_process_passes *= 1 if circle else 2
+        self.max_post_process_passes = passes
+        yield from found
+        for name, reason in sorted(self.kept.items()):
+            sys.stderr.write(f"{UNHASHED}{name}: {reason}\n")
+
+    def _settled(self, paths, dry_run, options):
+        for name, hashed_name, processed in super().post_process(paths, dry_run=dry_run, **options):
+            if isinstance(processed, RuntimeError):
+                raise processed
+            yield name, hashed_name, processed
+
+    def save_manifest(self):
+        """Write the list; what keeps its name is found under it."""
+        self.hashed_files.update({self.hash_key(self.clean_name(name)): name for name in self.kept})
+        super().save_manifest()
+
+    def _leads_to(self, start, end):
+        seen, found = set(), [start]
+        while found:
+            targets = self._references.get(found.pop(), set()) - seen
+            if end in targets:
+                return True
+            seen |= targets
+            found += targets
+        return False
+
+
+class _CanNotBeHashed(Exception):
+    """A file can't be rewritten."""
+
+    def __init__(self, name, error):
+        super().__init__(name)
+        self.name = name
+        self.reason = "it is not in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error).splitlines()[0]

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from django.core.servers.basehttp import get_internal_wsgi_application
 from ntier_health import HEALTH, Health, load
-from ntier_settings import NTIER_SITE
+from ntier_site import NTIER_SITE, prepare
 
+prepare()
 _site = load(NTIER_SITE["wsgi"]) if NTIER_SITE["wsgi"] else get_internal_wsgi_application()
 _health = Health()
 
