@@ -28,6 +28,10 @@ ADVICE = (
         "Name the compiler and the headers that the package needs in release_system_packages",
     ),
     (r"No module named|ImproperlyConfigured", "Correct settings, requirements or environment of the site"),
+    (
+        r"missing from offline manifest|OfflineGenerationError",
+        "Have release_hooks run manage.py compress --force after_collectstatic",
+    ),
     (r"failed to look up user", "Run ntier.django.site first: the site is new on this host"),
 )
 Entry = t.Mapping[str, t.Any]

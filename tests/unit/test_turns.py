@@ -411,6 +411,10 @@ def test_the_reason_is_what_the_program_or_the_item_said(result, lines):
         ("  x No solution found when resolving dependencies:", "Correct the requirements, or give the site another"),
         ("ERROR: Failed to build 'psycopg2'", "Name the compiler and the headers that the package needs in"),
         ("ModuleNotFoundError: No module named 'nowhere'", "Correct settings, requirements or environment of the site"),
+        (
+            'OfflineGenerationError: key "a" is missing from offline manifest',
+            "Have release_hooks run manage.py compress",
+        ),
         ("chown failed: failed to look up user polls", "Run ntier.django.site first: the site is new on this host."),
     ],
 )

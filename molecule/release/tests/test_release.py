@@ -222,17 +222,17 @@ NOTES = "from django.contrib.auth.models import Group; found = Group.objects.ord
 
 
 def test_the_next_release_does_all_with_its_hooks(unnoticed, play, live):
-    """When that host is back: and hooks run on the leader with the new release, before its migrations and when it is live."""
+    """When that host is back: and hooks run on the leader with the new release, before its migrations, after its static files and when it is live."""
     hooks = [
         {"when": when, "command": f'manage.py shell -c "{NOTE.format(when=when)}"'}
-        for when in ("after_activation", "before_migrate")
+        for when in ("after_activation", "after_collectstatic", "before_migrate")
     ]
     done = play("release", *release("v2"), "-e", json.dumps({"release_hooks": hooks}))
     assert done.code == 0, done.output
     assert {version for _release, version in live().values()} == {"v2"}
     done = play("release_command", "-e", json.dumps({"command": f'shell -c "{NOTES}"'}))
     assert done.code == 0, done.output
-    assert "['before_migrate v2', 'after_activation v2'] 2" in done.words, done.output
+    assert "['before_migrate v2', 'after_collectstatic v2', 'after_activation v2'] 3" in done.words, done.output
 
 
 def test_a_command_of_several_words(unnoticed, play):

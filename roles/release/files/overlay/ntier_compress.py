@@ -1,5 +1,5 @@
 # Managed by Ansible (ntier.django): changes are overwritten.
-"""Make NAME.gz beside each static file for which it pays, for nginx to send as it is: ntier_compress.py DIRECTORY.
+"""Make NAME.gz beside each static file for which it pays, for nginx to send as it is: ntier_compress.py DIRECTORY [RELEASE].
 
 The folder may lie on another host, where each question costs a round trip: it is listed once, and a file is opened only
 when its NAME.gz is missing or of another time. A NAME.gz that the project brings itself stays; what was made here bears
@@ -15,6 +15,8 @@ import re
 import sys
 import tempfile
 import time
+
+import ntier_manifests
 
 #: Kinds of files that are text or stored as plainly; pictures, films, and fonts of the kind woff are compressed already.
 KINDS = re.compile(
@@ -104,10 +106,12 @@ def compress_folder(folder):
 
 def main():
     """Compress the folder that is named; say what was done."""
-    if len(sys.argv) != 2:
-        sys.exit("usage: ntier_compress.py DIRECTORY")
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: ntier_compress.py DIRECTORY [RELEASE]")
     try:
         made, removed = compress_folder(sys.argv[1])
+        for release in sys.argv[2:]:
+            ntier_manifests.keep_manifests(sys.argv[1], release)
     except OSError as error:
         sys.exit(f"ntier_compress.py: {error}")
     print(f"{made} made, {removed} removed")

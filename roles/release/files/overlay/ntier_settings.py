@@ -125,7 +125,10 @@ if NTIER_SITE["page_cache_seconds"]:
     )
 
 # --- static files and uploads -------------------------------------------------------------------------------------
-
+# With the manifests as they were when this release was built.
+NTIER_SITE["static_root"] = importlib.import_module("ntier_manifests").static_root(
+    NTIER_SITE["static_root"], os.environ["NTIER_RELEASE"]
+)
 # What the project computes from its own folders, such as a storage below MEDIA_ROOT, is where these are.
 globals().update(
     ntier_places.Move(
