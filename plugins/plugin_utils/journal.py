@@ -11,6 +11,11 @@ import re
 PREFIX = re.compile(r"^(?:\[[^\]]*\] )+")
 HEADING = "Traceback (most recent call last):"
 FRAME = re.compile(r'^  File "(?P<file>[^"]+)", line \d+')
+#: Between an exception and the one that it led to.
+LED_TO = (
+    "The above exception was the direct cause of the following exception:",
+    "During handling of the above exception, another exception occurred:",
+)
 EXCEPTION = re.compile(r"^[A-Za-z_][\w.]*(?::\s|$)")
 #: How servers end themselves, after what made them.
 ENDS = re.compile(r"^(?:gunicorn\.errors\.HaltServer|SystemExit|KeyboardInterrupt)\b")
@@ -24,6 +29,7 @@ class Traceback:
 
     calls: list[list[str]] = dataclasses.field(default_factory=list)
     said: list[str] = dataclasses.field(default_factory=list)
+    cause: Traceback | None = None
 
     def add(self, line: str) -> bool:
         """Take a line, and return whether the traceback may go on; lines of others in the middle of it are left out."""
@@ -45,22 +51,34 @@ class Traceback:
         found = [(FRAME.match(call[0]), call) for call in self.calls]
         return [call for match, call in found if match and not FOREIGN.search(match["file"])]
 
+    def causes(self) -> list[str]:
+        """Return what the exceptions say that led to this one, the latest first."""
+        found: list[str] = []
+        cause = self.cause
+        while cause:
+            if cause.said and cause.said[0] not in [*self.said, *found]:
+                found.append(cause.said[0])
+            cause = cause.cause
+        return [f"caused by {line}" for line in found]
+
 
 def tracebacks(lines: list[str]) -> list[Traceback]:
     """Return the tracebacks of a journal that are complete."""
     found: list[Traceback] = []
-    goes_on = False
+    goes_on = led = False
     for line in lines:
         if line == HEADING:
-            found.append(Traceback())
-            goes_on = True
+            found.append(Traceback(cause=found[-1] if led and found else None))
+            goes_on, led = True, False
+        elif line in LED_TO:
+            goes_on, led = False, True
         elif goes_on:
             goes_on = found[-1].add(line)
     return [traceback for traceback in found if traceback.said]
 
 
 def reason(journal: str, count: int = 15) -> str:
-    """Return why an app server failed: where in the project's code, and the exception; without an exception, the last lines.
+    """Return why an app server failed: where in the project's code, the exception and what led to it; without one, the last lines.
 
     Servers report their own end below what a project has raised, often many times as long.
 
@@ -72,6 +90,6 @@ def reason(journal: str, count: int = 15) -> str:
     if not of_project:
         return "\n".join([line.rstrip() for line in journal.splitlines() if line.strip()][-count:])
     last = of_project[-1]
-    said = last.said[:5]
+    said = [*last.said[:5], *last.causes()]
     calls = [line for call in last.of_project() or last.calls[-1:] for line in call if line.strip(" ^~")]
     return "\n".join([*calls[-(count - len(said)) :], *said])

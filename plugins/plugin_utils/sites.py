@@ -17,6 +17,7 @@ SITE_KEYS: dict[str, tuple[tuple[type, ...], t.Any]] = {
     "domains": ((list,), ...),
     "source": ((dict,), ...),
     "settings": ((str,), ...),
+    "settings_overlay": ((bool,), True),
     "prefix": ((str,), ""),
     "wsgi": ((str,), ""),
     "asgi": ((str,), ""),

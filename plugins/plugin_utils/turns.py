@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from . import journal
 from .faults import listed
 
 #: What programs say when something fails that has a remedy, and the remedy.
@@ -26,6 +27,10 @@ ADVICE = (
     (
         r"Failed to build|Failed building wheel|error: command '?\S*(gcc|cc|g\+\+)'? failed|\bPython\.h\b|pg_config",
         "Name the compiler and the headers that the package needs in release_system_packages",
+    ),
+    (
+        r"PermissionError: \[Errno 13\]|\[Errno 30\] Read-only file system",
+        "The site can't write there. Have the project log to the console, and keep files below MEDIA_ROOT or in /var/lib/django/SITE",
     ),
     (r"No module named|ImproperlyConfigured", "Correct settings, requirements or environment of the site"),
     (
@@ -229,6 +234,11 @@ def reason(result: t.Mapping[str, t.Any], count: int = 20) -> str:
         output = "\n".join(text for text in (str(item.get(key) or "").strip() for key in ("stderr", "stdout")) if text)
         said = [line for line in (output or str(item.get("msg") or "")).splitlines() if line.strip()]
         lines += said[-count:]
+        # What led to the exception at the end may be far above it.
+        chains = journal.tracebacks([line.rstrip() for line in output.splitlines()])[-1:]
+        lines += [
+            line for chain in chains for line in chain.causes() if line.removeprefix("caused by ") not in said[-count:]
+        ]
         everything += output or str(item.get("msg") or "")
     remedy = next((sentence for symptom, sentence in ADVICE if re.search(symptom, everything)), None)
     return "\n".join([*lines, *([f"{remedy}."] if remedy else [])])

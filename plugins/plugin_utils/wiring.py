@@ -507,6 +507,7 @@ def _runtime(
         "domains": site["domains"],
         "prefix": site["prefix"],
         "settings": site["settings"],
+        "settings_overlay": site["settings_overlay"],
         "wsgi": site["wsgi"],
         "asgi": site["asgi"],
         "secret_key": secrets["secret_key"],
@@ -543,7 +544,7 @@ def site_environment(runtime: t.Mapping[str, t.Any], own: t.Mapping[str, t.Any])
     servers = ",".join(site["memcached_servers"])
     hosts = ",".join(site["domains"])
     result = {
-        "DJANGO_SETTINGS_MODULE": "ntier_settings",
+        "DJANGO_SETTINGS_MODULE": "ntier_settings" if site["settings_overlay"] else site["settings"],
         "NTIER_SITE": site["name"],
         "SECRET_KEY": site["secret_key"],
         "DEBUG": "False",
@@ -559,7 +560,24 @@ def site_environment(runtime: t.Mapping[str, t.Any], own: t.Mapping[str, t.Any])
     }
     # The two habits of naming them.
     result.update({f"DJANGO_{key}": result[key] for key in ("SECRET_KEY", "DEBUG", "ALLOWED_HOSTS")})
+    if not site["settings_overlay"]:
+        result.update(_without_overlay(site))
     return {**result, **{key: _text(value) for key, value in own.items()}}
+
+
+def _without_overlay(site: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Return what the settings overlay would say otherwise, for a project whose settings are its own affair."""
+    schemes = ["https"] if site["https"] else ["https", "http"]
+    files = ("STATIC_URL", "STATIC_ROOT", "MEDIA_URL", "MEDIA_ROOT")
+    return {
+        **{
+            f"DATABASE_{key.upper()}": str(site["database"][key])
+            for key in ("host", "port", "name", "user", "password")
+        },
+        "MEMCACHED_SERVERS": ",".join(site["memcached_servers"]),
+        "CSRF_TRUSTED_ORIGINS": ",".join(f"{scheme}://{name}" for scheme in schemes for name in site["domains"]),
+        **{f"DJANGO_{key}": site[key.lower()] for key in files},
+    }
 
 
 def environment_file(variables: t.Mapping[str, str]) -> str:

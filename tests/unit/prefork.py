@@ -104,6 +104,10 @@ def _child(arguments: list[str], environment: dict[str, str], places: list[str])
         os.environ.update(environment)
         sys.path[:] = [*filter(None, environment.get("PYTHONPATH", "").split(":")), *sys.path[1:]]
         importlib.invalidate_caches()
+        for path in sys.path[:3]:
+            # As Python does when it starts.
+            if os.path.isfile(os.path.join(path, "sitecustomize.py")):
+                runpy.run_path(os.path.join(path, "sitecustomize.py"))
         _program(arguments)
         status = 0
     except SystemExit as error:

@@ -118,9 +118,11 @@ def test_the_example_sites_work():
 
 
 def test_every_environment_variable_is_listed():
-    environment = wired(build(sites=[a_site()]))["release_sites"][0]["environment"]
+    sites = [a_site(), a_site("alone", settings_overlay=False)]
+    found = wired(build(sites=sites))["release_sites"]
+    environment = {**found[0]["environment"], **found[1]["environment"]}
     listed = re.findall(r"`([A-Z_]+)`", "".join(row[0] for row in rows(section(README, "### Environment variables"))))
-    assert sorted(listed) == sorted(environment)
+    assert sorted(set(listed)) == sorted(environment)
 
 
 # --- what the README computes -------------------------------------------------------------------------------------
@@ -298,7 +300,7 @@ def test_the_page_of_variables_has_those_of_the_cluster():
 def texts_of_the_code():
     """Return every text that a plugin may print, and the names and texts of the tasks."""
     texts = []
-    for path in [*(ROOT / "plugins").rglob("*.py"), *(ROOT / "roles").glob("*/files/*.py")]:
+    for path in [*(ROOT / "plugins").rglob("*.py"), *(ROOT / "roles").glob("*/files/**/*.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 texts.append(node.value)

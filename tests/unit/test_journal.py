@@ -92,10 +92,18 @@ def test_an_exception_of_a_package_is_said_with_its_last_call():
     ]
 
 
-def test_the_exception_that_the_project_made_of_another_is_the_reason():
+@pytest.mark.parametrize(
+    "between",
+    [
+        "The above exception was the direct cause of the following exception:",
+        "During handling of the above exception, another exception occurred:",
+    ],
+)
+def test_what_led_to_the_projects_exception_is_said_as_well(between):
     first = WSGI.replace("RuntimeError: the application does not start", "KeyError: 'COLOUR'")
-    between = "\nThe above exception was the direct cause of the following exception:\n\n"
-    assert reason(first + between + WSGI).splitlines() == REASON
+    second = WSGI.replace("RuntimeError: the application does not start", "ValueError: no colour")
+    journal = f"\n{between}\n\n".join([first, second, WSGI])
+    assert reason(journal).splitlines() == [*REASON, "caused by ValueError: no colour", "caused by KeyError: 'COLOUR'"]
 
 
 def test_code_that_is_no_python_is_shown():

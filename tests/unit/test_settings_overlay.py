@@ -1353,8 +1353,9 @@ def manage(tmp_path, monkeypatch):
     """Return ntier-manage on a host with two releases of one site, the second one live."""
     command = Command(tmp_path, monkeypatch)
     (tmp_path / "media").mkdir()
-    command.release("1", GREETING="old", NTIER_SITE="blog")
-    command.release("2", GREETING="new", NTIER_SITE="blog", LANG="de_DE.UTF-8")
+    overlay = {"DJANGO_SETTINGS_MODULE": "ntier_settings", "NTIER_SITE": "blog"}
+    command.release("1", GREETING="old", **overlay)
+    command.release("2", GREETING="new", LANG="de_DE.UTF-8", **overlay)
     (tmp_path / "blog/current").symlink_to("releases/2")
     return command
 
@@ -1369,6 +1370,16 @@ def test_a_command_runs_in_the_environment_of_its_release(manage, options, relea
     assert environment["NTIER_RELEASE"] == str(folder)
     assert environment["PYTHONPATH"] == f"{folder}/ntier:{folder}/project"
     assert environment["HOME"] == "/var/lib/django/blog"
+
+
+@pytest.mark.parametrize(
+    ("more", "module"), [({}, "django"), ({"DJANGO_CONFIGURATION": "Production"}, "configurations")]
+)
+def test_a_command_of_a_site_without_the_overlay_runs_as_the_project_has_it(manage, more, module):
+    folder = manage.release("3", NTIER_SITE="blog", DJANGO_SETTINGS_MODULE="mysite.settings", **more)
+    python, command, environment = manage.run("--release", "3", "blog", "migrate")
+    assert command == [python, "-m", module, "migrate"]
+    assert environment["PYTHONPATH"] == f"{folder}/ntier/own:{folder}/ntier:{folder}/project"
 
 
 def test_a_program_of_the_release_runs_in_its_environment(manage):

@@ -54,6 +54,7 @@ def test_a_site_needs_four_keys_and_has_defaults_for_the_others():
             "page_cache_seconds": 0,
             "processes": [],
             "hashed_static": True,
+            "settings_overlay": True,
             "media_domain": "",
             "certificate": {},
             "health_path": "/",

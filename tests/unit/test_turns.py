@@ -403,6 +403,20 @@ def test_the_reason_is_what_the_program_or_the_item_said(result, lines):
     assert reason(result).splitlines() == lines
 
 
+def test_what_led_to_an_exception_is_said_however_far_above_it_stands():
+    frames = '  File "/x/logging/config.py", line 1, in configure\n    raise ValueError\n' * 15
+    stderr = (
+        f"Traceback (most recent call last):\n{frames}PermissionError: [Errno 13] Permission denied: '/srv/blog/debug.log'\n\n"
+        "The above exception was the direct cause of the following exception:\n\n"
+        f"Traceback (most recent call last):\n{frames}ValueError: Unable to configure handler 'file'\n"
+    )
+    assert reason({"stderr": stderr}).splitlines()[-3:] == [
+        "ValueError: Unable to configure handler 'file'",
+        "caused by PermissionError: [Errno 13] Permission denied: '/srv/blog/debug.log'",
+        "The site can't write there. Have the project log to the console, and keep files below MEDIA_ROOT or in /var/lib/django/SITE.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("said", "remedy"),
     [

@@ -805,6 +805,7 @@ def configuration(runtime=None, **more):
         {"page_cache_seconds": 60},
         {"media_domain": "media.example.com"},
         {"hashed_static": False},
+        {"settings_overlay": False},
     ],
 )
 def test_a_change_of_settings_environment_or_secrets_is_another_configuration(more):
@@ -895,6 +896,30 @@ def test_the_environment_of_a_site_below_a_prefix():
     assert environment["ALLOWED_HOSTS"] == "a.example.com,b.example.com"
 
 
+def test_a_site_without_the_overlay_gets_everything_through_the_environment():
+    cluster = build(
+        sites=[a_site(settings="mysite.settings", settings_overlay=False, domains=["a.example.com", "*.b.example.com"])]
+    )
+    found = wired(cluster)["release_sites"][0]
+    assert found["runtime"]["settings_overlay"] is False
+    assert {
+        key: found["environment"][key] for key in found["environment"] if key not in a_release()["environment"]
+    } == {
+        "DATABASE_HOST": "127.0.0.1",
+        "DATABASE_PORT": "6432",
+        "DATABASE_NAME": "blog",
+        "DATABASE_USER": "blog",
+        "DATABASE_PASSWORD": "password-blog",
+        "MEMCACHED_SERVERS": "127.0.0.1:11211",
+        "CSRF_TRUSTED_ORIGINS": "https://a.example.com,https://*.b.example.com,http://a.example.com,http://*.b.example.com",
+        "DJANGO_STATIC_URL": "/static/",
+        "DJANGO_STATIC_ROOT": "/srv/media/blog/static",
+        "DJANGO_MEDIA_URL": "/media/",
+        "DJANGO_MEDIA_ROOT": "/srv/media/blog/media",
+    }
+    assert found["environment"]["DJANGO_SETTINGS_MODULE"] == "mysite.settings"
+
+
 def test_without_memcached_the_site_caches_for_itself():
     environment = site_environment(a_runtime(memcached_servers=[]), {})
     assert environment["CACHE_URL"] == "locmemcache://"
@@ -921,6 +946,7 @@ def test_the_settings_file_has_what_the_overlay_reads_and_no_more():
         "domains",
         "prefix",
         "settings",
+        "settings_overlay",
         "wsgi",
         "asgi",
         "secret_key",
