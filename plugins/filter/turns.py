@@ -40,6 +40,15 @@ def release_report(hosts: t.Sequence[str], hostvars: Hostvars, names: t.Sequence
     return turns.reported(failed, late, [name for name in names if name not in failed], parting)
 
 
+def weak_answers(hosts: t.Sequence[str], hostvars: Hostvars, sites: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
+    """Return a warning for each site that has gone live in this run by an answer that proves little."""
+    known = {site["name"]: site for site in sites}
+    switched = [entry for entries in switched_in(hostvars, hosts).values() for entry in entries]
+    answers = {entry["name"]: (entry.get("status") or 200, entry.get("location") or "") for entry in switched}
+    warnings = [turns.weak_answer(known[name], *answer) for name, answer in sorted(answers.items()) if name in known]
+    return [warning for warning in warnings if warning]
+
+
 def switched_in(hostvars: Hostvars, hosts: t.Sequence[str]) -> dict[str, list[t.Any]]:
     """Return host → what has gone live there in this run, and has not gone back since on all of them."""
     failed = failed_sites(hosts, hostvars)
@@ -102,6 +111,7 @@ class FilterModule:
             "release_report": release_report,
             "sites_part": sites_part,
             "staying": turns.staying,
+            "weak_answers": weak_answers,
             "switched_back": switched_back,
             "failure_text": failure_text,
             "not_released": turns.not_released,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import typing as t
+from urllib.parse import urlsplit
 
 from . import journal
 from .faults import listed
@@ -130,6 +131,30 @@ def reported(
             "The web server changes for all sites at once, so no site has been switched. Correct this one first."
         )
     return "\n".join(parts)
+
+
+def weak_answer(site: t.Mapping[str, t.Any], status: int, location: str = "") -> str:
+    """Return what a user reads when a site's health_path has answered with something that proves little; else nothing.
+
+    :arg site: C(name), C(health_url) and C(runtime), of which C(prefix) counts.
+    :arg status: the status code of the answer.
+    :arg location: where a redirect leads, as an absolute address.
+    """
+    if 200 <= status < 300:
+        return ""
+    prefix = (site.get("runtime") or {}).get("prefix") or ""
+    asked, target = urlsplit(site["health_url"]), urlsplit(location)
+    said = f"redirects to {location}" if location else f"answers {status}"
+    example = ""
+    same = target.hostname in (asked.hostname, site.get("health_host"))
+    if location and same and target.path.startswith(f"{prefix}/") and target.path != asked.path:
+        path = target.path.removeprefix(prefix)
+        example = f", such as {path}, if that page shows what visitors see"
+    return (
+        f"WARNING: Site {site['name']}: its health_path {asked.path.removeprefix(prefix)} {said}. This proves that the application has started, and not"
+        " that any page works: a release whose pages all fail would go live. Set health_path of the site to a page that answers 200 without"
+        f" signing in and reads the database{example}."
+    )
 
 
 def headline(failure: t.Mapping[str, t.Any], host: str) -> list[str]:

@@ -15,6 +15,7 @@ from ansible_collections.ntier.django.plugins.plugin_utils.turns import (
     staying,
     to_switch_back,
     told,
+    weak_answer,
 )
 
 HOSTS = ("web1", "web2", "web3")
@@ -440,6 +441,54 @@ def test_a_fault_with_a_remedy_is_said_with_it(said, remedy):
 def test_the_sites_that_went_live_are_named_once():
     hostvars = {"web1": {"__release_switched": [entry()]}, "web2": {"__release_switched": [entry()]}, "web3": {}}
     assert filters.switched_sites(HOSTS, hostvars) == [{"name": "polls", "release": NEW}]
+
+
+# --- answers that prove little ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "words", "path"),
+    [
+        (302, "http://polls.example.com/accounts/login/?next=/", "redirects to http://polls.example.com/acc", "/accounts/login/"),
+        (301, "https://www.other.example/", "redirects to https://www.other.example/. This", None),
+        (308, "https://polls.example.com/", "redirects to https://polls.example.com/. This", None),
+        (404, "", "answers 404. This proves", None),
+        (403, "", "answers 403. This proves", None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("prefix", ["", "/shop"])
+def test_an_answer_that_proves_little_is_a_warning_that_says_what_to_set(status, location, words, path, prefix):
+    url = f"http://127.0.0.1:8000{prefix}/"
+    site = {"name": "polls", "health_url": url, "health_host": "polls.example.com", "runtime": {"prefix": prefix}}
+    location = location.replace("polls.example.com/", f"polls.example.com{prefix}/") if prefix else location
+    said = weak_answer(site, status, location)
+    assert said.startswith("WARNING: Site polls: its health_path / ")
+    assert words in said.replace(prefix, "") if prefix else words in said
+    assert said.endswith(
+        "and reads the database." if not path else f"such as {path}, if that page shows what visitors see."
+    )
+
+
+def test_a_page_that_answers_is_no_warning():
+    site = {"name": "polls", "health_url": "http://polls.example.com/"}
+    assert [weak_answer(site, status) for status in (200, 204)] == ["", ""]
+
+
+def test_only_sites_that_have_gone_live_in_this_run_are_warned_of():
+    sites = [{"name": name, "health_url": f"http://{name}.example.com/"} for name in ("blog", "polls", "shop")]
+    weak = {"status": 404, "location": ""}
+    hostvars = three(
+        web1={"__release_switched": [{**entry("blog"), **weak}, {**entry("polls"), **weak}]},
+        web2={"__release_switched": [{**entry("blog"), **weak}], "__release_failures": {"polls": "broken"}},
+    )
+    (warning,) = filters.weak_answers(HOSTS, hostvars, sites)
+    assert "Site blog" in warning
+    # An entry of an older version has no answer.
+    hostvars = three(web1={"__release_switched": [entry("blog")]})
+    assert filters.weak_answers(HOSTS, hostvars, sites) == []
+    live = (ROOT / "roles/release/tasks/live.yml").read_text()
+    assert "__release_answer.status" in live
+    assert "__release_answer.location" in live
 
 
 # --- the tasks ----------------------------------------------------------------------------------------------------
