@@ -15,6 +15,7 @@ description:
     a virtual environment of the release's own.
   - Each package is fetched from the index that it was resolved from, and has to have one of the hashes that the requirements name; without any, of
     those that the index named.
+  - Packages that an earlier release of the site has installed from the same requirements are used again; see M(ntier.django.release_seal).
   - Run it as the site's user, in a folder that belongs to it. What it leaves is complete, or it fails with the program's own last lines.
 options:
   site:
@@ -47,7 +48,9 @@ options:
     default: ""
     version_added: 1.2.0
   prebuilt:
-    description: Whether the folder has project, settings and wheels of another host's build already, so that only a virtual environment is made.
+    description:
+      - Whether the folder has project and settings of another host's build already, so that only a virtual environment is made, of packages that this
+        host has or of the wheels in the folder.
     type: bool
     default: false
 attributes:
@@ -77,6 +80,14 @@ packages:
   description: How many packages the release has.
   type: int
   returned: success
+shared:
+  description: Whether an earlier release had the same packages, so that none has been installed.
+  type: bool
+  returned: success
+wheels_missing:
+  description: Whether nothing has been made, since this host has neither the packages nor wheels of them.
+  type: bool
+  returned: success
 seconds:
   description: Step → seconds that it took.
   type: dict
@@ -92,7 +103,7 @@ import time  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ansible_collections.ntier.django.plugins.module_utils import releases  # noqa: E402
+from ansible_collections.ntier.django.plugins.module_utils import environments, releases  # noqa: E402
 from ansible_collections.ntier.django.plugins.module_utils import requirements as files  # noqa: E402
 
 #: What a cache may have of lists of versions and the like, beside what was downloaded for one release and the next.
@@ -377,32 +388,39 @@ class Builder:
         self.make_environment()
         own, found = self.requirements()
         count = self.resolve(own)
-        self.build_wheels()
-        self.install_wheels()
-        return {"requirements": found, "packages": count, "seconds": self.seconds}
+        key = self.key()
+        shared = environments.is_whole(self.folder, key)
+        if key:
+            environments.write_key(self.folder, key)
+        if shared:
+            environments.use(self.folder, key)
+        else:
+            self.build_wheels()
+            self.install_wheels()
+        return self._finish(found, count, shared)
+
+    def key(self):
+        """Return the key of the packages that the lock file asks for, None if no other release may use them."""
+        with open(self.lock, encoding="utf-8") as file:
+            lock = self._wanted(files.read_lock(file.read()))
+        python = self.step("environment", [self.python, "-c", environments.IDENTITY])
+        return environments.key_of(lock, [*lock.options, *self.file.options], python)
 
     def install(self):
         """Make an environment of what another host has built; return what the module returns."""
+        key = environments.read_key(self.folder)
+        shared = environments.is_whole(self.folder, key)
+        if not shared and not glob.glob(os.path.join(self.wheels, "*.whl")):
+            return {"wheels_missing": True, "seconds": self.seconds}
         self.make_environment()
-        self.install_wheels()
-        wheels = glob.glob(os.path.join(self.wheels, "*.whl"))
-        return {"requirements": "the leader's wheels", "packages": len(wheels), "seconds": self.seconds}
+        if shared:
+            environments.use(self.folder, key)
+        else:
+            self.install_wheels()
+        return self._finish("the leader's wheels", len(glob.glob(os.path.join(self.wheels, "*.whl"))), shared)
 
-    def make_environment(self):
-        """Make an empty virtual environment."""
-        python = self.site.get("python") or "python3"
-        self.step("environment", [self.uv, "venv", "--quiet", "--python", python, os.path.join(self.folder, "venv")])
-
-    def install_wheels(self):
-        """Install the wheels and nothing else, and compile the code."""
-        # The wheels by name, and not the lock file: it may name folders of the source and repositories, which are wheels by now.
-        wheels = sorted(glob.glob(os.path.join(self.wheels, "*.whl")))
-        install = [self.uv, "pip", "install", "--quiet", "--offline", "--no-index", "--no-deps", "--compile-bytecode"]
-        # uv unpacks a wheel for each path that it finds it under, so what it caches here is of no use to another release. In the
-        # release's own folder the environment has its files by hard links, and loses nothing with the cache.
-        unpacked = os.path.join(self.folder, "unpacked")
-        self.step("install", [*install, "--python", self.python, *wheels], UV_CACHE_DIR=unpacked)
-        shutil.rmtree(unpacked, ignore_errors=True)
+    def _finish(self, found, count, shared):
+        """Compile the project's code, and return what the module returns."""
         # The running site can't write next to its code, so what Python would keep there is made now. Code that this Python
         # can't compile may be a template or a test; if it matters, the check of the settings says so.
         subprocess.run(
@@ -412,7 +430,26 @@ class Builder:
             timeout=600,
             check=False,
         )
+        wheels = glob.glob(os.path.join(self.wheels, "*.whl"))
         self.bound_caches(2 * sum(os.path.getsize(wheel) for wheel in wheels) + CACHE_BYTES)
+        result = {"requirements": found, "packages": count, "seconds": self.seconds}
+        return {**result, "shared": shared, "wheels_missing": False}
+
+    def make_environment(self):
+        """Make an empty virtual environment."""
+        python = self.site.get("python") or "python3"
+        self.step("environment", [self.uv, "venv", "--quiet", "--python", python, os.path.join(self.folder, "venv")])
+
+    def install_wheels(self):
+        """Install the wheels and nothing else."""
+        # The wheels by name, and not the lock file: it may name folders of the source and repositories, which are wheels by now.
+        wheels = sorted(glob.glob(os.path.join(self.wheels, "*.whl")))
+        install = [self.uv, "pip", "install", "--quiet", "--offline", "--no-index", "--no-deps", "--compile-bytecode"]
+        # uv unpacks a wheel for each path that it finds it under, so what it caches here is of no use to another release. In the
+        # release's own folder the environment has its files by hard links, and loses nothing with the cache.
+        unpacked = os.path.join(self.folder, "unpacked")
+        self.step("install", [*install, "--python", self.python, *wheels], UV_CACHE_DIR=unpacked)
+        shutil.rmtree(unpacked, ignore_errors=True)
 
     def bound_caches(self, most):
         """Start a cache anew that has grown beyond a number of bytes: the next release downloads once more what it needs."""

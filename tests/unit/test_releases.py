@@ -695,11 +695,30 @@ def test_another_hosts_wheels_are_installed_and_nothing_else_is_made(build, tmp_
     for name in ("django-5.2-py3-none-any.whl", "asgiref-3-py3-none-any.whl"):
         (wheels / name).touch()
     builder.python = sys.executable
-    assert builder.install() == {"requirements": "the leader's wheels", "packages": 2, "seconds": {}}
+    found = {"requirements": "the leader's wheels", "packages": 2, "seconds": {}}
+    assert builder.install() == {**found, "shared": False, "wheels_missing": False}
     environment, install = builder.commands
     assert environment == ["/opt/uv", "venv", "--quiet", "--python", "python3", f"{builder.folder}/venv"]
     assert {"--offline", "--no-index", "--no-deps"} <= set(install)
     assert install[-2:] == sorted(str(path) for path in wheels.iterdir())
+
+
+def test_a_host_with_neither_packages_nor_wheels_asks_for_them(build):
+    builder = build()
+    assert builder.install() == {"wheels_missing": True, "seconds": {}}
+    assert builder.commands == []
+
+
+def test_packages_that_the_host_has_are_not_installed_again(build, tmp_path, monkeypatch):
+    builder = build()
+    builder.python = sys.executable
+    monkeypatch.setattr(release_build.environments, "read_key", lambda _release: "k1")
+    monkeypatch.setattr(release_build.environments, "is_whole", lambda _release, key: key == "k1")
+    used = []
+    monkeypatch.setattr(release_build.environments, "use", lambda *arguments: used.append(arguments))
+    assert builder.install()["shared"]
+    assert used == [(builder.folder, "k1")]
+    assert [command[1] for command in builder.commands] == ["venv"]
 
 
 UNPACKING = "import os, pathlib; folder = pathlib.Path(os.environ['UV_CACHE_DIR']); folder.mkdir(); (folder / 'file').write_text('x' * 1000)"
@@ -728,13 +747,15 @@ def test_a_cache_that_has_grown_too_large_is_started_anew(build, tmp_path, monke
     wheels = tmp_path / "release/wheels"
     wheels.mkdir()
     (wheels / "a-1-py3-none-any.whl").write_text("x" * 250)
-    builder.install_wheels()
+    builder.install()
     assert [path.name for path in (tmp_path / "cache").rglob("*")] == ["pip", "c"]
 
 
-def test_the_environment_has_the_python_that_the_site_asks_for(build):
+def test_the_environment_has_the_python_that_the_site_asks_for(build, tmp_path):
     builder = build(python="3.13")
     builder.python = sys.executable
+    (tmp_path / "release/wheels").mkdir()
+    (tmp_path / "release/wheels/a-1-py3-none-any.whl").touch()
     builder.install()
     assert builder.commands[0][builder.commands[0].index("--python") + 1] == "3.13"
 
@@ -780,5 +801,5 @@ def test_what_is_removed_with_a_release_is_not_listed_file_by_file():
         for path in sorted((ROOT / "roles/release/tasks").glob("*.yml"))
         for task in removals(yaml.safe_load(path.read_text()))
     ]
-    assert {name for name, _task in found} == {"failed.yml", "finish.yml", "install.yml", "leave.yml", "remove.yml"}
+    assert {name for name, _task in found} == {"failed.yml", "install.yml", "leave.yml", "remove.yml"}
     assert [name for name, task in found if task.get("diff") is not False] == []
