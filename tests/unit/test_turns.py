@@ -611,7 +611,8 @@ def test_nothing_is_built_while_a_host_is_drained_and_hosts_take_turns():
 
 def test_hooks_run_after_the_check_and_before_migrations_that_are_not_refused():
     names = [task["name"] for task in tasks("roles/release/tasks/check.yml")]
-    assert names[:3] == ["check | Check the project", "check | Migrate", "check | Check the migrated project"]
+    assert names[0] == "check | Check the settings"
+    assert names[2:5] == ["check | Check the project", "check | Migrate", "check | Check the migrated project"]
     names = [task["name"].removeprefix("migrate | ") for task in tasks("roles/release/tasks/migrate.yml")]
     hooks = names.index("Run what comes before the migrations")
     assert names.index("Keep the running release working") < hooks < names.index("Migrate")

@@ -89,9 +89,9 @@ FAULTS = [
     pytest.param(version_gone, "can't be fetched", "no branch, tag or commit 'v9.9'", marks=pytest.mark.long),
     (package_gone, "failed.", "no-such-package-as-this-one"),
     pytest.param(wheel_broken, "failed.", "the crooked package says no", marks=pytest.mark.long),
-    (settings_broken, "check the project failed.", "No module named 'no_such_module'"),
+    (settings_broken, "check the settings failed.", "No module named 'no_such_module'"),
     pytest.param(
-        settings_misspelt, "check the project failed.", "No module named 'guestbook.nowhere'", marks=pytest.mark.long
+        settings_misspelt, "check the settings failed.", "No module named 'guestbook.nowhere'", marks=pytest.mark.long
     ),
     (migration_broken, "migrate failed.", "division by zero"),
     pytest.param(application_broken, "activate", "the application does not start", marks=pytest.mark.long),

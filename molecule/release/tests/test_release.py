@@ -102,7 +102,7 @@ def test_a_rollback_undoes_migrations(unnoticed, play, live, cluster):
 
 # Version → the host and the step that are named, and the program's own words.
 BROKEN = {
-    "v3": ("web1", "check the project failed", "the settings of v3 raise"),
+    "v3": ("web1", "check the settings failed", "the settings of v3 raise"),
     "v4": ("web1", "guestbook.example.com/", "RuntimeError: the page of v4 breaks"),
     "v5": ("web1", "migrate failed", "division by zero"),
     "v6": ("web1", "RemoveField", "release_allow_breaking_migrations"),
