@@ -214,20 +214,23 @@ def tasks(name):
 
 def test_all_checks_run_again_after_the_migrations_where_one_has_asked_the_database():
     steps = tasks("check")
-    first, second = steps[0], next(task for task in steps if task["name"] == "check | Check the migrated project")
+    first, second = (
+        next(task for task in steps if task["name"] == f"check | Check the {what}")
+        for what in ("project", "migrated project")
+    )
     assert first["register"] == "__release_checks"
     names = [task["name"] for task in steps]
     assert (
         names.index("check | Migrate") < names.index(second["name"]) < names.index("check | Collect the static files")
     )
-    variables = {**variables_of("release"), "__release_manage": ["ntier-manage"]}
+    variables = {**variables_of("release"), "__release_manage": ["ntier-manage"], "__release_confined": ["confined"]}
 
     def templated(text, asked):
         line = f"ntier_checks {json.dumps({'asked': asked})}"
         variables["__release_checks"] = {"stdout_lines": ["settings that talk", line, "goodbye"]}
         return Templar(DataLoader(), variables).template(trust_as_template(text))
 
-    assert templated(second["ansible.builtin.command"]["argv"], []) == ["ntier-manage", *AFTER]
+    assert templated(second["ansible.builtin.command"]["argv"], []) == ["confined", "ntier-manage", *AFTER]
     (migrate,) = [task for task in tasks("migrate") if task.get("register") == "__release_migrate"]
     for asked in ([], ["polls.checks.look"]):
         assert templated("{{ " + second["when"] + " }}", asked) is bool(asked)

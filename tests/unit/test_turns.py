@@ -427,6 +427,10 @@ def test_what_led_to_an_exception_is_said_however_far_above_it_stands():
         ("ERROR: Failed to build 'psycopg2'", "Name the compiler and the headers that the package needs in"),
         ("ModuleNotFoundError: No module named 'nowhere'", "Correct settings, requirements or environment of the site"),
         (
+            "OSError: [Errno 30] Read-only file system: '/srv/polls/releases/1/x.log'",
+            "The site can't write there. Have the",
+        ),
+        (
             'OfflineGenerationError: key "a" is missing from offline manifest',
             "Have release_hooks run manage.py compress",
         ),
@@ -436,6 +440,27 @@ def test_what_led_to_an_exception_is_said_however_far_above_it_stands():
 def test_a_fault_with_a_remedy_is_said_with_it(said, remedy):
     assert reason({"stderr": said + "\n" * 3}).splitlines()[-1].startswith(remedy)
     assert len(reason({"msg": "migrations say no"}).splitlines()) == 1
+
+
+def test_the_checks_import_the_project_with_the_permissions_that_it_runs_with():
+    unit = (ROOT / "roles/web/templates/django@.service.j2").read_text()
+    sandbox = unit[unit.index("NoNewPrivileges=") :].replace("{{ __web_media }}", variables_of("web")["__web_media"])
+    others = ("#", "Environment=", "LimitNOFILE=")
+    wanted = [line.replace("%i", "polls") for line in sandbox.splitlines() if line and not line.startswith(others)]
+    variables = {
+        **variables_of("release"),
+        "__release_site": {"name": "polls"},
+        "__release_folder": "/srv/polls/releases/1",
+    }
+    variables["__release_manage"] = ["ntier-manage", "--release", "1", "polls"]
+    steps = [task for task in tasks("roles/release/tasks/check.yml") if task["name"].startswith("check | Check ")]
+    assert len(steps) == 3
+    for step in steps:
+        asked = trust_as_template(step["ansible.builtin.command"]["argv"])
+        argv = Templar(DataLoader(), variables).template(asked)
+        before = argv[: argv.index("ntier-manage")]
+        assert before[:7] == ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--uid=polls", "--gid=polls"]
+        assert before[7:] == [f"--property={line}" for line in wanted]
 
 
 def test_the_sites_that_went_live_are_named_once():
