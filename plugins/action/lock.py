@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
                 "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                 "wait_seconds": {"type": "int", "default": 0},
                 "take_over": {"type": "str", "default": ""},
-                "gather_subset": {"type": "list", "elements": "str", "default": []},
+                "facts": {"type": "bool", "default": False},
                 "again": {"type": "bool", "default": False},
                 "folder": {"type": "path", "default": lock.FOLDER},
             }
@@ -52,10 +52,8 @@ class ActionModule(ActionBase):
         host = self._task.delegate_to or (task_vars or {}).get("inventory_hostname")
         result["waited"] = self._take(str(host), claim, arguments, task_vars)
         self._keep(claim["run"], main, arguments["folder"])
-        if (result["waited"] or arguments["again"]) and arguments["gather_subset"]:
-            facts = self._execute_module(
-                "ansible.builtin.setup", {"gather_subset": arguments["gather_subset"]}, task_vars=task_vars
-            )
+        if (result["waited"] or arguments["again"]) and arguments["facts"]:
+            facts = self._execute_module("ntier.django.host_facts", {}, task_vars=task_vars)
             result.update(
                 {key: facts[key] for key in ("ansible_facts", "failed", "msg", "unreachable") if key in facts}
             )

@@ -41,11 +41,10 @@ options:
     description: The id of a run whose lock is taken over though nobody knows whether it is dead, as the message of the refusal names it.
     type: str
     default: ""
-  gather_subset:
-    description: Facts to gather anew after a wait, since the other run may have changed them.
-    type: list
-    elements: str
-    default: []
+  facts:
+    description: Gather the facts of M(ntier.django.host_facts) anew after a wait, since the other run may have changed them.
+    type: bool
+    default: false
   again:
     description: Gather them also when this task has not waited itself.
     type: bool
@@ -101,7 +100,7 @@ def main():
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "wait_seconds": {"type": "int", "default": 0},
             "take_over": {"type": "str", "default": ""},
-            "gather_subset": {"type": "list", "elements": "str", "default": []},
+            "facts": {"type": "bool", "default": False},
             "again": {"type": "bool", "default": False},
             "folder": {"type": "path", "default": lock.FOLDER},
             "claim": {"type": "dict", "default": {}},

@@ -679,7 +679,7 @@ def test_hosts_that_do_not_answer_are_named_before_anything_else_is_asked():
     (place,) = [number for number, task in enumerate(play["tasks"]) if "ntier.django.answers" in task]
     *before, facts, answers = play["tasks"][: place + 1]
     assert [task for task in before if "ansible.builtin.set_fact" not in task] == []
-    assert "ansible.builtin.setup" in facts
+    assert "ntier.django.host_facts" in facts
     assert (facts["ignore_unreachable"], facts["any_errors_fatal"], play["any_errors_fatal"]) == (True, False, True)
     assert (answers["ntier.django.answers"], answers["run_once"]) == ({"asked": facts["register"]}, True)
 
