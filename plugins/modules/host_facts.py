@@ -75,7 +75,7 @@ LOCAL = "/etc/ansible/facts.d"
 
 def packages(status):
     """Return the packages that are installed, from the text of dpkg's status file: name → [{name, version, arch}]."""
-    found = {}
+    found: dict[str, list[dict[str, str]]] = {}
     for block in status.split("\n\n"):
         fields = dict(re.findall(r"^(Package|Status|Version|Architecture): (.*)$", block, flags=re.MULTILINE))
         # Wanted or on hold; one whose configuration alone is left is not there.
