@@ -4,6 +4,7 @@ import functools
 import glob
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import sys
 import pytest
 from clusters import ROOT
 from prefork import Prefork
-from test_settings_overlay import Host, listed
+from test_settings_overlay import UNHASHABLE, Host, listed
 
 #: Django → the Pythons that it runs on. The last one is the newest that there is.
 VERSIONS = {
@@ -154,7 +155,16 @@ def test_a_site_of_startproject_works(django, tmp_path):
     machine.write("mysite/made.py", made_by(django, tmp_path))
     machine.write("mysite/urls.py", URLS)
     machine.write("mysite/static/mysite/a.css", "a {}")
-    found = json.loads(machine.run("-c", SQLITE.replace("PLACE", str(tmp_path / "db")) + SITE).splitlines()[-1])
+    for name, text in UNHASHABLE.items():
+        machine.write(f"mysite/static/mysite/{name}", text)
+    (machine.project / "mysite/static/mysite/latin.css").write_bytes(UNHASHABLE["latin.css"].encode("latin-1"))
+    done = machine.try_to_run("-c", SQLITE.replace("PLACE", str(tmp_path / "db")) + SITE)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    kept = ["latin.css", "one.css", "out.css", "self.css", "three.css", "two.css"]
+    assert re.findall("No hash in the name of mysite/(.*):", done.stderr) == kept
+    names = listed(machine.release)
+    assert [name for name in sorted(UNHASHABLE) if names[f"mysite/{name}"] == f"mysite/{name}"] == kept
     assert found["answers"] == [200, 200, 403]
     assert found["static"] == "/static/" + listed(machine.release)["mysite/a.css"]
     assert found["static"].count(".") == 2

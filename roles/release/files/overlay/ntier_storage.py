@@ -18,12 +18,14 @@ import sys
 
 from django.conf import settings
 from django.contrib.staticfiles.storage import ManifestFilesMixin, ManifestStaticFilesStorage
+from django.contrib.staticfiles.utils import matches_patterns
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
 
 #: What a line of collectstatic's output begins with that names a file without a hash.
 UNHASHED = "No hash in the name of "
+NO_UTF8 = "it is not in UTF-8"
 #: Bytes that are compared at once.
 CHUNK = 1 << 16
 
@@ -242,7 +244,8 @@ class ReleaseStaticFilesStorage(ManifestStaticFilesStorage):
 
     def post_process(self, paths, dry_run=False, **options):
         """Give the files their names; begin anew without each one that can't be rewritten."""
-        self.kept = {}
+        # Older versions of Django end at such a file without its name.
+        self.kept = {name: NO_UTF8 for name, place in paths.items() if not dry_run and not self._is_text(name, *place)}
         passes = self.max_post_process_passes
         while True:
             rest = {name: place for name, place in paths.items() if name not in self.kept}
@@ -262,6 +265,16 @@ class ReleaseStaticFilesStorage(ManifestStaticFilesStorage):
         yield from found
         for name, reason in sorted(self.kept.items()):
             sys.stderr.write(f"{UNHASHED}{name}: {reason}\n")
+
+    def _is_text(self, name, storage, path):
+        if not matches_patterns(name, self._patterns):
+            return True
+        with storage.open(path) as file:
+            try:
+                file.read().decode("utf-8")
+            except UnicodeDecodeError:
+                return False
+        return True
 
     def _settled(self, paths, dry_run, options):
         for name, hashed_name, processed in super().post_process(paths, dry_run=dry_run, **options):
@@ -291,4 +304,4 @@ class _CanNotBeHashed(Exception):
     def __init__(self, name, error):
         super().__init__(name)
         self.name = name
-        self.reason = "it is not in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error).splitlines()[0]
+        self.reason = (str(error).splitlines() or [type(error).__name__])[0]
