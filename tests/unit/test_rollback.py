@@ -327,7 +327,7 @@ def test_only_what_no_host_needs_is_removed():
     tasks = yaml.safe_load((ROOT / "roles/release/tasks/finish.yml").read_text())
     prune, remove = tasks[-2:]
     assert "__release_removable" in prune["vars"]["__release_gone"]
-    assert (remove["ansible.builtin.file"]["state"], remove["loop"]) == ("absent", "{{ __release_removable }}")
+    assert remove["ntier.django.release_remove"]["folders"] == "{{ __release_removable }}"
 
 
 @pytest.mark.parametrize(("leader_in", "expected"), [(True, ["box1", "web2", "web3"]), (False, ["web2", "web3"])])
