@@ -59,6 +59,25 @@ def restart(box, cluster, address):
 
 
 @pytest.fixture
+def site():
+    """Return a function that runs C(site) with the inventory as it is: site("--check")."""
+
+    def run(*options: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            ["ansible-playbook", "-i", str(INVENTORY), "ntier.django.site", *options],
+            cwd=PROJECT,
+            env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+
+    return run
+
+
+@pytest.fixture
 def web_playbook(tmp_path):
     """Return a function that runs the playbook of the tier web, with the inventory's sites changed by a function.
 

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 
+def test_a_dry_run_of_an_unchanged_box_is_short(site):
+    """It lists no file of a release, and nothing would change."""
+    done = site("--check", "--diff")
+    assert done.returncode == 0, done.stdout
+    assert "changed=0" in done.stdout.split("PLAY RECAP")[1].splitlines()[1], done.stdout
+    assert len(done.stdout.splitlines()) < 1000, done.stdout
+
+
 def test_a_site_that_left_is_stopped_and_one_that_comes_back_has_its_data(box, visit, web_playbook):
     """Without its entry a site does not answer, and the others do; its rows and uploads wait for it."""
     marker = "from django.contrib.auth.models import User; print(User.objects.get_or_create(username='kept')[0].pk)"
