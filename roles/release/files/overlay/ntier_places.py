@@ -51,10 +51,12 @@ class Move:
 
     def value(self, value):
         """Return a setting with every absolute path in it where that is now."""
-        if type(value) is dict:
+        # Not of a derived class: that may be made in another way.
+        kind = type(value)
+        if kind is dict:
             return {key: self.value(item) for key, item in value.items()}
-        if type(value) in (list, tuple, set):
-            return type(value)(self.value(item) for item in value)
+        if kind in (list, tuple, set):
+            return kind(self.value(item) for item in value)
         return self.path(value) if is_path(value) else value
 
     def storage(self, storage):
