@@ -29,6 +29,12 @@ max_requests = 20000
 max_requests_jitter = 2000
 # Only nginx reaches the socket.
 forwarded_allow_ips = "*"
+# nginx sets this one header for the scheme, and removes all others.
+secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}
+# nginx limits the length of a request line and of a header.
+limit_request_line = 0  # no limit
+limit_request_field_size = 65535
+limit_request_fields = 1000
 accesslog = None
 errorlog = "-"
 

@@ -26,6 +26,8 @@ def options(values):
         "hook-master-start": "unix_signal:15 gracefully_kill_them_all",
         "worker-reload-mercy": ntier_process.graceful_seconds(values),
         "buffer-size": 65535,
+        # The number of headers, and of the variables that lighttpd adds.
+        "max-vars": 1100,
         # Whatever a library leaks is given back, never by all workers at the same time.
         "max-requests": 20000,
         "max-requests-delta": 2000,
