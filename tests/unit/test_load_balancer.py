@@ -70,13 +70,13 @@ def test_names_come_before_wildcards_and_longer_ones_before_shorter_ones():
     )
     assert routes(configuration()) == [
         "use_backend media if { var(txn.host) -m str media.example.com }",
-        f"use_backend media if {www} {{ path_beg /shop/static/ /shop/media/ }}",
+        f"use_backend media if {www} {{ path,url_dec -m beg /shop/static/ /shop/media/ }}",
         f"use_backend site_shop if {www} {{ var(txn.path) -m beg /shop/ }}",
-        f"use_backend media if {www} {{ path_beg /static/ /media/ }}",
+        f"use_backend media if {www} {{ path,url_dec -m beg /static/ /media/ }}",
         f"use_backend site_blog if {www} {{ var(txn.path) -m beg / }}",
-        f"use_backend media if {wiki} {{ path_beg /static/ /media/ }}",
+        f"use_backend media if {wiki} {{ path,url_dec -m beg /static/ /media/ }}",
         f"use_backend site_wiki if {wiki} {{ var(txn.path) -m beg / }}",
-        f"use_backend media if {rest} {{ path_beg /static/ /media/ }}",
+        f"use_backend media if {rest} {{ path,url_dec -m beg /static/ /media/ }}",
         f"use_backend site_blog if {rest} {{ var(txn.path) -m beg / }}",
     ]
 
@@ -138,8 +138,11 @@ def test_each_site_is_checked_on_each_host_by_a_name_and_path_of_its_own():
 
 def test_nobody_outside_reads_a_health_page():
     text = configuration()
-    assert "http-request return status 404 if { path_beg /shop/_ntier/ }" in section(text, "backend site_shop")
-    assert "http-request return status 404 if { path_beg /_ntier/ }" in section(text, "backend media")
+    page = 'content-type "text/html; charset=utf-8" file /etc/ntier/pages/404.html hdr Cache-Control no-store'
+    assert f"http-request return status 404 {page} if {{ path_beg /shop/_ntier/ }}" in section(
+        text, "backend site_shop"
+    )
+    assert f"http-request return status 404 {page} if {{ path_beg /_ntier/ }}" in section(text, "backend media")
 
 
 def test_each_site_has_its_own_limits():

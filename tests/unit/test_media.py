@@ -84,6 +84,7 @@ def test_a_media_host_answers_for_its_names_and_refuses_others():
             assert "return 404;" in locations(block)["/"]
             assert "absolute_redirect off;" in block
     assert re.findall(r"include (.*);", blocks["www.example.com example.com"]) == [
+        "/etc/nginx/ntier/pages.conf",
         "/etc/nginx/ntier/media-health.conf",
         "/etc/nginx/ntier/files-shop.conf",
         "/etc/nginx/ntier/files-blog.conf",
@@ -173,10 +174,12 @@ def test_lighttpd_refuses_names_that_no_site_has(hosts):
 
 
 def test_lighttpd_runs_scripts_that_the_role_installs():
-    loop = next(task["loop"] for task in tasks("media/tasks/lighttpd/serve.yml") if "copy" in str(list(task)))
+    installed = {path.name for path in (ROOT / "roles/media/files/lighttpd").iterdir()}
     text = render("media/lighttpd.conf.j2", **GIVEN)
-    assert set(re.findall(r"/etc/lighttpd/ntier-(\w+\.lua)", text)) == set(loop)
-    assert {path.name for path in (ROOT / "roles/media/files/lighttpd").iterdir()} == set(loop)
+    assert set(re.findall(r"/etc/lighttpd/ntier-(\w+\.lua)", text)) == {*installed, "limits.lua"}
+    scripts = yaml.safe_load((ROOT / "roles/media/vars/lighttpd.yml").read_text())["__media_scripts"]
+    assert set(re.findall(r"'(\w+)'", scripts.partition("|")[0])) == {name.removesuffix(".lua") for name in installed}
+    assert "lighttpd-limits.lua.j2" in (ROOT / "roles/media/tasks/lighttpd/serve.yml").read_text()
 
 
 def test_both_providers_send_the_same_headers():

@@ -164,12 +164,14 @@ def conditions(text):
 def test_lighttpd_answers_each_name_once_and_refuses_the_others():
     found = conditions(a_host(LIGHTTPD, "lighttpd_uwsgi"))
     assert [match for match, _body in found] == [
-        '$HTTP["url"] == "/_ntier/media-health"',
+        '$HTTP["host"] == "ntier.invalid"',
         *(f'$HTTP["host"] =~ "^{name}example\\.com(?::[0-9]+)?$"' for name in ("www\\.", "", "diary\\.")),
+        # Not by the name of a site: there the path is the site's.
+        '$HTTP["url"] == "/_ntier/media-health"',
         '$HTTP["url"] != ""',
     ]
     assert "ntier-unknown.lua" in found[-1][1]
-    for match, body in found[1:-1]:
+    for match, body in found[1:-2]:
         assert "ntier-request.lua" in body, match
 
 
@@ -335,7 +337,7 @@ def test_apache_sends_who_opens_a_page_on_to_https():
 
 @of("web/lighttpd-redirect.lua.j2")
 def test_lighttpd_sends_who_opens_a_page_on_to_https():
-    scripts = 'magnet.attract-raw-url-to = ("/etc/lighttpd/ntier-redirect.lua", "/etc/lighttpd/ntier-request.lua")'
+    scripts = 'magnet.attract-raw-url-to = ("/etc/lighttpd/ntier-limits.lua", "/etc/lighttpd/ntier-redirect.lua", "/etc/lighttpd/ntier-request.lua")'
     assert scripts in a_host(LIGHTTPD, "lighttpd_uwsgi", FIGURE_4, "web1", web_https_redirect="all")
     assert "redirect.lua" not in a_host(LIGHTTPD, "lighttpd_uwsgi", FIGURE_4, "web1")
     script = a_host(

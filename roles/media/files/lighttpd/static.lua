@@ -2,9 +2,9 @@
 local request = lighty.r
 local path = request.req_attr["physical.path"]
 local found = lighty.c.stat(path)
--- An error may be over with the next release: nobody shall keep it.
+-- Folders are not listed. Errors are not cached: the next release may bring the file.
 if not found or not found.is_file then
-    return 0
+    return 404
 end
 
 -- A file whose name bears a hash of its content never changes: browsers may keep it for ever.

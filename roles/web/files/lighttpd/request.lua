@@ -2,8 +2,18 @@
 local request = lighty.r
 -- To a site, X_Forwarded_For and X-Forwarded-For are the same variable: a visitor must not write either.
 local strange = {}
+-- Other headers for the scheme; X-Forwarded-Proto alone counts.
+local scheme = {
+    ["x-forwarded-protocol"] = true,
+    ["x-forwarded-ssl"] = true,
+    ["x-forwarded-scheme"] = true,
+    ["x-url-scheme"] = true,
+    ["x-scheme"] = true,
+    ["front-end-https"] = true,
+    ["proxy"] = true,
+}
 for name in pairs(request.req_header) do
-    if name:find("_", 1, true) then
+    if name:find("_", 1, true) or scheme[name:lower()] then
         strange[#strange + 1] = name
     end
 end
