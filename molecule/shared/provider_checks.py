@@ -14,6 +14,8 @@ import re
 import time
 import typing as t
 
+import battery
+
 
 @dataclasses.dataclass
 class Subject:
@@ -171,6 +173,18 @@ def bodies_over_the_limit_are_refused(subject: Subject) -> None:
     assert browser.session.post(f"{browser.base}/", data=b"x" * (19 << 20), timeout=60).status_code != 413
 
 
+def the_answers_are_those_of_every_provider(subject: Subject) -> None:
+    """The battery: paths, bodies, lengths, methods, names and errors."""
+    wrong = battery.failures(subject.host, subject.domain, subject.port)
+    assert not wrong, "\n".join(wrong)
+
+
+def files_have_the_types_of_every_provider(subject: Subject) -> None:
+    """A file has the same media type behind each of them, whatever its distribution knows."""
+    wrong = battery.wrong_types(subject.host, subject.domain, subject.port, f"/srv/media/{subject.site}/media")
+    assert not wrong, "\n".join(wrong)
+
+
 def visitors_do_not_choose_their_address(subject: Subject) -> None:
     """Who is no known proxy may say what he wants of address and scheme: it counts for nothing."""
     browser = subject.visit(subject.domain)
@@ -267,6 +281,8 @@ CHECKS: tuple[t.Callable[[Subject], None], ...] = (
     the_health_page_is_for_the_host_and_its_balancers,
     unknown_names_are_misdirected,
     bodies_over_the_limit_are_refused,
+    the_answers_are_those_of_every_provider,
+    files_have_the_types_of_every_provider,
     visitors_do_not_choose_their_address,
     a_restart_of_the_app_server_fails_no_request,
     a_form_waits_for_a_busy_app_server,

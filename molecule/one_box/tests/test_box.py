@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from confined import confined
+from provider_checks import Subject, files_have_the_types_of_every_provider, the_answers_are_those_of_every_provider
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 SITES = ["guestbook", "plain", "shop"]
@@ -44,6 +45,13 @@ def test_a_check_of_the_configuration_leaves_nginx_its_folders(box, role, name, 
     finally:
         box.check_output("rm /tmp/checked.conf")
     assert box.file("/var/lib/nginx/body").user == "www-data"
+
+
+def test_the_default_provider_passes_the_battery(box):
+    """Paths, bodies, lengths, methods, names and errors, and the types of files: as scenario release asks all providers."""
+    subject = Subject(None, box, b"")
+    the_answers_are_those_of_every_provider(subject)
+    files_have_the_types_of_every_provider(subject)
 
 
 def test_no_unit_has_failed(box):

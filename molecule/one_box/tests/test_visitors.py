@@ -134,7 +134,7 @@ def test_uploads_are_shown_and_never_run(visit, box):
     assert answer.status_code == 200
     assert "script-src 'none'" in answer.headers["Content-Security-Policy"]
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert visit().get("/media/").status_code == 403
+    assert visit().get("/media/").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/", "/shop/", "/accounts/login/"])

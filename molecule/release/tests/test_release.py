@@ -15,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+import battery
 import pytest
 import yaml
 from conftest import INVENTORY, PROJECT, WEB
@@ -37,6 +38,16 @@ def test_v1_is_live(unnoticed, live):
     assert {version for _release, version in live().values()} == {"v1"}
     report = unnoticed.until(lambda report: set(report["hosts"]) == set(WEB), "one host has no visitors")
     assert set(report["versions"]) == {"v1"}
+
+
+def answers_differ(cluster) -> list[str]:
+    """Return which answers of the balancer are not those of the battery."""
+    return battery.failures(cluster["lb1"], "guestbook.example.com", 443, balanced=True)
+
+
+def test_the_balancer_answers_as_a_web_host(unnoticed, cluster):
+    """The battery, which each web server has to pass, behind the balancer."""
+    assert answers_differ(cluster) == []
 
 
 def test_a_release_goes_live_host_by_host(unnoticed, play, live, cluster):
@@ -422,6 +433,7 @@ def test_the_web_server_is_swapped(unnoticed, play, live, cluster, visit, pictur
         only_the_provider_runs(Subject(visit, cluster[name], picture), provider)
     for check in CHECKS:
         check(Subject(visit, cluster["web1"], picture))
+    assert answers_differ(cluster) == []
 
 
 def test_nobody_has_noticed(visitors, cluster):
