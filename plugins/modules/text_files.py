@@ -74,6 +74,11 @@ def state(path):
         return "", False
 
 
+def shown(text):
+    """Return a text of any encoding as UTF-8, for the diff."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def write(module, path, text):
     """Write a file atomically, and create its folder."""
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
@@ -109,7 +114,7 @@ def main():
         if before == text and fits:
             continue
         written.append(path)
-        diffs.append({"before": before, "after": text, "before_header": path, "after_header": path})
+        diffs.append({"before": shown(before), "after": shown(text), "before_header": path, "after_header": path})
         if not module.check_mode:
             write(module, path, text)
     removed = [path for path in module.params["absent"] if os.path.lexists(path)]
@@ -117,7 +122,14 @@ def main():
         diffs.append({"before": f"{path}\n", "after": "", "before_header": path, "after_header": "absent"})
         if not module.check_mode:
             os.unlink(path)
-    module.exit_json(changed=bool(written or removed), written=written, removed=removed, diff=diffs)
+    module.exit_json(
+        changed=bool(written or removed),
+        written=written,
+        removed=removed,
+        diff=diffs,
+        # In place of the arguments, which contain all texts.
+        invocation={"module_args": {"files": list(module.params["files"]), "absent": module.params["absent"]}},
+    )
 
 
 if __name__ == "__main__":

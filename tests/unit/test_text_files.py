@@ -30,6 +30,17 @@ def test_files_are_written_once(write, tmp_path):
     assert write(files) == {**write(files), "changed": False, "written": [], "removed": [], "diff": []}
 
 
+def test_a_text_of_another_encoding_is_replaced_and_shown(write, tmp_path):
+    file = tmp_path / "page.html"
+    file.write_bytes(b"\xe9t\xe9\n")
+    before, _fits = text_files.state(str(file))
+    assert before.encode("utf-8", "surrogateescape") == b"\xe9t\xe9\n"
+    # The answer of a module has to be UTF-8.
+    found = write({str(file): "x\n"})
+    assert found["diff"][0]["before"] == "\ufffdt\ufffd\n"
+    json.dumps(found, ensure_ascii=False).encode()
+
+
 def test_what_differs_is_written_again(write, tmp_path):
     file = tmp_path / "two"
     files = {str(file): "new\n", str(tmp_path / "other"): "x\n"}
