@@ -7,6 +7,7 @@ import time
 
 import pytest
 from clusters import ROOT
+from rendering import variables_of
 
 from ansible_collections.ntier.django.plugins.filter.certified import certified
 from ansible_collections.ntier.django.plugins.plugin_utils import authority
@@ -154,3 +155,16 @@ def test_what_has_left_the_host_is_forgotten(host):
     host.file("www.next").unlink()
     assert host.run() == (0, "", [])
     assert not host.entry.exists()
+
+
+def test_the_look_at_a_certificate_reads_its_input_wherever_it_ends(tmp_path):
+    """Ansible's command fails with a broken pipe where a program ends without reading what it is given: by chance, when that is small."""
+    look = variables_of("certificate")["__certificate_look"]
+    arguments = [str(tmp_path), "postgresql", "# head", "0", "root root 0600", "False", "0", "", "", ""]
+    with subprocess.Popen(
+        ["sh", "-c", look, "look", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as asked:
+        asked.stdin.write("x" * (1 << 20))
+        asked.stdin.close()
+        told = asked.stdout.read()
+    assert told.splitlines() == ["key", "certificate: there is none", "files"]
