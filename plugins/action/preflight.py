@@ -408,7 +408,8 @@ class ActionModule(ActionBase):
         alike = (*SHARED, "ntier_dns_leads_to", "ntier_given_up", "ntier_secrets_file")
         rolevars.check_agreement(hosts, [name for name in alike if name not in missing], faults)
         derived = yaml.safe_load((COLLECTION / "playbooks/group_vars/all.yml").read_text(encoding="utf-8"))
-        for name, better in rolevars.misspelt(names, roles, (*PUBLIC, *derived)):
+        own_names = [name for name in derived if name.startswith("ntier_")]  # and not what the playbooks tell Ansible
+        for name, better in rolevars.misspelt(names, roles, (*PUBLIC, *own_names)):
             display.warning(f"Nothing reads the variable {name}; did you mean {better}?")
         return missing, mistyped
 

@@ -106,6 +106,8 @@ from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 from ansible_collections.ntier.django.plugins.module_utils import environments, releases  # noqa: E402
 from ansible_collections.ntier.django.plugins.module_utils import requirements as files  # noqa: E402
 
+#: Runs every site that names no other: what comes first in PATH may be another one, without what the distribution's has.
+SYSTEM_PYTHON = "/usr/bin/python3"
 #: What a cache may have of lists of versions and the like, beside what was downloaded for one release and the next.
 CACHE_BYTES = 64 << 20
 
@@ -438,6 +440,7 @@ class Builder:
     def make_environment(self):
         """Make an empty virtual environment."""
         python = self.site.get("python") or "python3"
+        python = SYSTEM_PYTHON if python == "python3" else python
         self.step("environment", [self.uv, "venv", "--quiet", "--python", python, os.path.join(self.folder, "venv")])
 
     def install_wheels(self):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -143,3 +144,16 @@ def test_releases_are_on_the_disk_of_all_hosts_before_the_first_one_switches():
     turn, undrain = yaml.safe_load((tasks / "activate.yml").read_text())
     assert turn["ansible.builtin.include_tasks"] == "turn.yml"
     assert "__release_todo | length == 0" in undrain["when"]
+
+
+def test_no_program_of_ours_takes_the_first_python_in_path():
+    wrong = re.compile(r"""(?:^|['"\[\s])python3(?:['"]?,|\s+-)""")
+    for path in [*(ROOT / "roles").glob("*/tasks/**/*.yml"), *(ROOT / "playbooks").glob("*.yml")]:
+        assert not wrong.search(path.read_text()), path
+    for path in [*(ROOT / "roles").glob("*/files/**/*"), *(ROOT / "roles").glob("*/templates/**/*")]:
+        if path.is_file() and path.suffix != ".pyc":
+            assert "env python" not in path.read_text(errors="replace").split("\n", 1)[0], path
+    assert (
+        yaml.safe_load((ROOT / "playbooks/group_vars/all.yml").read_text())["ansible_python_interpreter"]
+        == "/usr/bin/python3"
+    )
