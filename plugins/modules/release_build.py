@@ -16,6 +16,8 @@ description:
   - Each package is fetched from the index that it was resolved from, and has to have one of the hashes that the requirements name; without any, of
     those that the index named.
   - Packages that an earlier release of the site has installed from the same requirements are used again; see M(ntier.django.release_seal).
+  - Where a package has to be compiled, and compiler, headers or programs of the distribution are missing, it returns which packages of the distribution
+    have them. Install these and run it again.
   - Run it as the site's user, in a folder that belongs to it. What it leaves is complete, or it fails with the program's own last lines.
 options:
   site:
@@ -88,6 +90,16 @@ wheels_missing:
   description: Whether nothing has been made, since this host has neither the packages nor wheels of them.
   type: bool
   returned: success
+build_needs:
+  description: Packages of the distribution without which nothing could be built; empty when the release is complete.
+  type: list
+  elements: str
+  returned: success
+linked:
+  description: Packages of the distribution with libraries that packages compiled on the building host are linked to. Every host of the release needs them.
+  type: list
+  elements: str
+  returned: when the release is complete
 seconds:
   description: Step → seconds that it took.
   type: dict
@@ -103,7 +115,7 @@ import time  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ansible_collections.ntier.django.plugins.module_utils import environments, releases  # noqa: E402
+from ansible_collections.ntier.django.plugins.module_utils import environments, releases, system_packages  # noqa: E402
 from ansible_collections.ntier.django.plugins.module_utils import requirements as files  # noqa: E402
 
 #: Runs every site that names no other: what comes first in PATH may be another one, without what the distribution's has.
@@ -112,8 +124,19 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 CACHE_BYTES = 64 << 20
 
 
+#: In the folder of wheels: the packages of the distribution that they are linked to, a line each.
+LINKED = "system-packages"
+
+
 class BuildError(Exception):
-    """A step of the build failed; the message says which and why."""
+    """A step of the build failed; the message says which and why.
+
+    :ivar output: all that the program printed.
+    """
+
+    def __init__(self, message, output=""):
+        super().__init__(message)
+        self.output = output
 
 
 class Builder:
@@ -169,8 +192,9 @@ class Builder:
             program = " ".join(
                 [os.path.basename(command[0]), *[word for word in command[1:3] if not word.startswith(("-", "/"))]]
             )
-            said = files.masked(releases.last_lines(done.stderr + done.stdout))
-            raise BuildError(f"{name}: {program} ended with exit status {done.returncode}:\n{said}")
+            output = done.stderr + done.stdout
+            said = files.masked(releases.last_lines(output))
+            raise BuildError(f"{name}: {program} ended with exit status {done.returncode}:\n{said}", output)
         return done.stdout
 
     def link_project(self):
@@ -386,6 +410,11 @@ class Builder:
                 file.write(files.write_lock(lock))
 
     def _build(self):
+        # What is left of a build that lacked packages of the distribution.
+        for path in (self.wheels, os.path.dirname(os.path.dirname(self.python))):
+            shutil.rmtree(path, ignore_errors=True)
+        if os.path.islink(self.project):
+            os.unlink(self.project)
         self.link_project()
         self.make_environment()
         own, found = self.requirements()
@@ -399,6 +428,8 @@ class Builder:
         else:
             self.build_wheels()
             self.install_wheels()
+            linked = system_packages.linked(self.wheels, os.path.join(self.folder, "venv"))
+            self._write(linked, os.path.join("wheels", LINKED))
         return self._finish(found, count, shared)
 
     def key(self):
@@ -435,7 +466,15 @@ class Builder:
         wheels = glob.glob(os.path.join(self.wheels, "*.whl"))
         self.bound_caches(2 * sum(os.path.getsize(wheel) for wheel in wheels) + CACHE_BYTES)
         result = {"requirements": found, "packages": count, "seconds": self.seconds}
-        return {**result, "shared": shared, "wheels_missing": False}
+        return {**result, "shared": shared, "wheels_missing": False, "build_needs": [], "linked": self.linked()}
+
+    def linked(self):
+        """Return the packages of the distribution that the wheels are linked to."""
+        try:
+            with open(os.path.join(self.wheels, LINKED), encoding="utf-8") as file:
+                return file.read().split()
+        except FileNotFoundError:
+            return []
 
     def make_environment(self):
         """Make an empty virtual environment."""
@@ -483,6 +522,9 @@ def main():
     try:
         result = builder.install() if prebuilt else builder.build()
     except BuildError as error:
+        needs = [] if prebuilt else system_packages.missing(system_packages.needed(error.output))
+        if needs:
+            module.exit_json(changed=True, build_needs=needs, seconds=builder.seconds)
         module.fail_json(msg=str(error), seconds=builder.seconds)
     module.exit_json(changed=True, **result)
 

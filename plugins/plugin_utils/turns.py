@@ -27,7 +27,7 @@ ADVICE = (
     (r"No solution found when resolving", "Correct the requirements, or give the site another python"),
     (
         r"Failed to build|Failed building wheel|error: command '?\S*(gcc|cc|g\+\+)'? failed|\bPython\.h\b|pg_config",
-        "Name the compiler and the headers that the package needs in release_system_packages",
+        "Name what of the distribution the package needs to be compiled in release_system_packages",
     ),
     (
         r"PermissionError: \[Errno 13\]|\[Errno 30\] Read-only file system",

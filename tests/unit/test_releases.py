@@ -696,11 +696,13 @@ def test_another_hosts_wheels_are_installed_and_nothing_else_is_made(build, tmp_
         (wheels / name).touch()
     builder.python = sys.executable
     found = {"requirements": "the leader's wheels", "packages": 2, "seconds": {}}
-    assert builder.install() == {**found, "shared": False, "wheels_missing": False}
+    (wheels / "system-packages").write_text("libpq5\nlibxml2\n")
+    done = {"shared": False, "wheels_missing": False, "build_needs": [], "linked": ["libpq5", "libxml2"]}
+    assert builder.install() == {**found, **done}
     environment, install = builder.commands
-    assert environment == ["/opt/uv", "venv", "--quiet", "--python", "python3", f"{builder.folder}/venv"]
+    assert environment == ["/opt/uv", "venv", "--quiet", "--python", "/usr/bin/python3", f"{builder.folder}/venv"]
     assert {"--offline", "--no-index", "--no-deps"} <= set(install)
-    assert install[-2:] == sorted(str(path) for path in wheels.iterdir())
+    assert install[-2:] == sorted(str(path) for path in wheels.glob("*.whl"))
 
 
 def test_a_host_with_neither_packages_nor_wheels_asks_for_them(build):

@@ -424,7 +424,7 @@ def test_what_led_to_an_exception_is_said_however_far_above_it_stands():
         ("tar: a: Cannot write: No space left on device", "The disk is full. Make room on it; release_keep says how"),
         ("Status code was 400 and not [200]: HTTP Error 400: Bad Request", "The site refuses its own host name."),
         ("  x No solution found when resolving dependencies:", "Correct the requirements, or give the site another"),
-        ("ERROR: Failed to build 'psycopg2'", "Name the compiler and the headers that the package needs in"),
+        ("ERROR: Failed to build 'psycopg2'", "Name what of the distribution the package needs to be compiled in"),
         ("ModuleNotFoundError: No module named 'nowhere'", "Correct settings, requirements or environment of the site"),
         (
             "OSError: [Errno 30] Read-only file system: '/srv/polls/releases/1/x.log'",
