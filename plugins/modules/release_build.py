@@ -115,7 +115,7 @@ import time  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-from ansible_collections.ntier.django.plugins.module_utils import environments, releases, system_packages  # noqa: E402
+from ansible_collections.ntier.django.plugins.module_utils import environments, lfs, releases, system_packages  # noqa: E402
 from ansible_collections.ntier.django.plugins.module_utils import requirements as files  # noqa: E402
 
 #: Runs every site that names no other: what comes first in PATH may be another one, without what the distribution's has.
@@ -199,6 +199,12 @@ class Builder:
 
     def link_project(self):
         """Point C(project) at the folder that Python imports the project from."""
+        pointers = lfs.pointers(self.app) if self.site["source"]["kind"] == "git" else []
+        if pointers:
+            raise BuildError(
+                f"source: {', '.join(pointers[:3])}{' and others' if pointers[3:] else ''} in the repository: a pointer of Git LFS, and not the file itself."
+                " Add git-lfs to release_system_packages, so that git fetches the files"
+            )
         directory = self.site["source"].get("directory") or ""
         target = os.path.join(self.app, directory)
         if not os.path.isdir(target):

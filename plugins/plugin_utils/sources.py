@@ -15,6 +15,8 @@ import subprocess
 import tarfile
 import typing as t
 
+from ansible_collections.ntier.django.plugins.module_utils import lfs
+
 #: Never part of a project: what tools, and Django's own development server, leave behind in it.
 JUNK_FOLDERS = {
     ".git",
@@ -127,6 +129,7 @@ def look(folder: str, private: t.Mapping[str, str] | None = None) -> Content:
         if what is not None:
             result.guessed[name] = what
             continue
+        _check_content(folder, name)
         result.names.append(name)
     return result
 
@@ -164,8 +167,13 @@ def walk(folder: str) -> list[str]:
 
 
 def _own(folder: str, names: t.Iterable[str]) -> list[str]:
+    names = set(names)
+    # Virtual environments, whatever they are called.
+    junk = tuple(name.removesuffix("pyvenv.cfg") for name in names if name.endswith("/pyvenv.cfg"))
     return sorted(
-        name for name in set(names) if not name.endswith(JUNK_ENDINGS) and os.path.lexists(os.path.join(folder, name))
+        name
+        for name in names
+        if not name.endswith(JUNK_ENDINGS) and not name.startswith(junk) and os.path.lexists(os.path.join(folder, name))
     )
 
 
@@ -359,6 +367,30 @@ def _guess(folder: str, name: str) -> str | None:
     if whole and os.path.splitext(name)[1].lower() in _INVENTORY_ENDINGS and _INVENTORY.search(head):
         return "a file of an inventory"
     return None
+
+
+def _check_content(folder: str, name: str) -> None:
+    """Raise for a file that stands for another one, which would not come to the web hosts with it."""
+    path = os.path.join(folder, name)
+    status = os.lstat(path)
+    if stat.S_ISLNK(status.st_mode):
+        target = os.readlink(path)
+        leaves = os.path.isabs(target) or os.path.normpath(os.path.join(os.path.dirname(name), target)).startswith("..")
+        # One that leads nowhere here does not lead to less elsewhere.
+        if leaves and os.path.exists(path):
+            inside = os.path.realpath(path).startswith(f"{os.path.realpath(folder)}/")
+            raise SourceError(
+                f"{path} is a link to {target}, which leads out of the project's folder and nowhere on a web host",
+                "Make it a relative link that stays in the folder"
+                if inside
+                else "Put the files themselves in its place, or let git ignore it. Where both lie in one repository, name its top as source.path"
+                " and the project's folder in it as source.directory",
+            )
+    elif stat.S_ISREG(status.st_mode) and status.st_size < lfs.LARGEST and lfs.is_pointer(path):
+        raise SourceError(
+            f"{path} is a pointer of Git LFS, and not the file itself",
+            f"Run 'git lfs pull' in {folder}, which fetches the files",
+        )
 
 
 # --- the content --------------------------------------------------------------------------------------------------

@@ -625,6 +625,17 @@ def test_a_folder_that_the_source_lacks_is_an_error(build):
         build(source={"directory": "backend"})
 
 
+def test_pointers_of_git_lfs_in_a_repository_are_named(build):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    builder = build({f"static/{name}.png": pointer for name in "abcd"} | {"readme.txt": "x"})
+    builder.site["source"] = {**builder.site["source"], "kind": "git"}
+    with pytest.raises(
+        BuildError,
+        match=r"static/a\.png, static/b\.png, static/c\.png and others .* Git LFS.* Add git-lfs to release_system_packages",
+    ):
+        builder.link_project()
+
+
 def test_a_driver_is_resolved_together_with_the_rest(build, tmp_path):
     builder = build(
         {"requirements.txt": "django\n"},

@@ -147,6 +147,58 @@ def test_links_travel_as_links_and_are_not_followed(project, with_git):
     assert not any(name.startswith("theme/") for name in names)
 
 
+@pytest.mark.parametrize("with_git", [False, True])
+@pytest.mark.parametrize("absolute", [False, True])
+@pytest.mark.parametrize("target", ["shared.css", "shared"])
+def test_a_link_that_leads_out_of_the_project_is_refused(project, with_git, absolute, target):
+    if with_git:
+        make_repository(project)
+    (project.parent / "shared").mkdir()
+    (project.parent / "shared.css").touch()
+    (project / "blog/theme").symlink_to(project.parent / target if absolute else f"../../{target}")
+    with pytest.raises(
+        SourceError, match=r"/blog/theme is a link to .*shared.*, which leads out of the project's folder.* Put the files"
+    ):
+        files_of(str(project))
+
+
+@pytest.mark.parametrize("target", ["{project}/manage.py", "../{name}/manage.py", "blog/../../{name}/manage.py"])
+def test_a_link_that_leads_out_and_back_is_refused(project, target):
+    (project / "link.py").symlink_to(target.format(project=project, name=project.name))
+    with pytest.raises(SourceError, match=r"Make it a relative link that stays in the folder"):
+        files_of(str(project))
+
+
+def test_a_link_that_leads_nowhere_stays_one(project):
+    (project / "lost.py").symlink_to("/nowhere/at/all.py")
+    (project / "blog/up.py").symlink_to("../manage.py")
+    assert {"lost.py", "blog/up.py"} <= set(files_of(str(project)))
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 120345\n"
+
+
+def test_a_pointer_of_git_lfs_is_refused(project):
+    (project / "logo.png").write_text(POINTER)
+    with pytest.raises(SourceError, match=r"/logo\.png is a pointer of Git LFS.* Run 'git lfs pull' in "):
+        files_of(str(project))
+    (project / "logo.png").write_text(f"{POINTER}is how a pointer begins" + " and so on" * 100)
+    assert "logo.png" in files_of(str(project))
+
+
+@pytest.mark.parametrize("with_git", [False, True])
+def test_a_virtual_environment_of_any_name_is_no_part_of_the_project(project, with_git):
+    if with_git:
+        make_repository(project)
+    (project / "env/bin").mkdir(parents=True)
+    (project / "env/pyvenv.cfg").touch()
+    (project / "env/bin/python").symlink_to(sys.executable)
+    (project / "environment.py").touch()
+    names = files_of(str(project))
+    assert "environment.py" in names
+    assert not any(name.startswith("env/") for name in names)
+
+
 def test_names_in_any_language(repository):
     fill(repository, "blog/static/Fotos von früher.css", 'a"b.txt')
     assert {"blog/static/Fotos von früher.css", 'a"b.txt'} <= set(files_of(str(repository)))
