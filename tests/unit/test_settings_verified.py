@@ -307,3 +307,70 @@ def test_what_is_not_as_meant_is_the_affair_of_such_a_project_and_named(host):
         "MEDIA_ROOT",
     ]
     assert os.environ.get("DJANGO_SETTINGS_MODULE") is None
+
+
+# --- what PgBouncer drops ------------------------------------------------------------------------------------------
+
+#: A database that knows its parameters as PostgreSQL does; the site's role has a search path there.
+POSTGRES = """
+from django.db.backends.sqlite3.base import DatabaseWrapper as Sqlite
+
+HERE = {"search_path": "app, public", "statement_timeout": "0"}
+
+def spelled(name, value):
+    if name not in HERE:
+        raise ValueError(f'unrecognized configuration parameter "{name}"')
+    return {"1500": "1500ms", "app,public": "app, public"}.get(value, value)
+
+class DatabaseWrapper(Sqlite):
+    init_commands = ()
+
+    def get_connection_params(self):
+        return {"database": ":memory:"}
+
+    def get_new_connection(self, params):
+        connection = super().get_new_connection(params)
+        connection.create_function("current_setting", 2, lambda name, _missing: HERE.get(name))
+        connection.create_function("set_config", 3, lambda name, value, _local: spelled(name, value))
+        return connection
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("-c search_path=app,public", []),
+        ("", []),
+        (
+            "-c search_path=app,public --statement-timeout=1500",
+            [
+                "statement_timeout = 1500, where the database has '0'.",
+                "\"ALTER ROLE blog IN DATABASE blog SET statement_timeout TO '1500'\"",
+            ],
+        ),
+        ("-csearch_path=shop,public", ['"ALTER ROLE blog IN DATABASE blog SET search_path TO shop,public"']),
+        ("-c serch_path=app", ["can't be asked for what DATABASES has in OPTIONS"]),
+    ],
+)
+def test_options_that_do_not_reach_the_database_are_refused_unless_it_has_them(host, options, expected):
+    database = {"default": {"ENGINE": "mysite.postgres", "OPTIONS": {"options": options}}}
+    machine = host(f"{FLAT}\nDATABASES = {database!r}\n")
+    machine.write("mysite/postgres/__init__.py", "")
+    machine.write("mysite/postgres/base.py", POSTGRES)
+    said, good = verified(machine)
+    assert good == (not expected)
+    for words in expected:
+        assert words in "\n".join(said)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("-c a=1 -cb=2  --long-name=3", [("a", "1"), ("b", "2"), ("long_name", "3")]),
+        (r"-c a=with\ a\ blank -c b=\\", [("a", "with a blank"), ("b", "\\")]),
+    ],
+)
+def test_options_are_read_as_libpq_reads_them(host, options, expected):
+    machine = host(FLAT)
+    script = f"import ntier_verify; print(ntier_verify.asked_of_sessions({options!r}))"
+    assert machine.run("-c", script).strip() == str(expected)

@@ -157,7 +157,8 @@ def test_a_link_that_leads_out_of_the_project_is_refused(project, with_git, abso
     (project.parent / "shared.css").touch()
     (project / "blog/theme").symlink_to(project.parent / target if absolute else f"../../{target}")
     with pytest.raises(
-        SourceError, match=r"/blog/theme is a link to .*shared.*, which leads out of the project's folder.* Put the files"
+        SourceError,
+        match=r"/blog/theme is a link to .*shared.*, which leads out of the project's folder.* Put the files",
     ):
         files_of(str(project))
 

@@ -7,9 +7,11 @@ written in words, with status 1; else one line with what is worth a look.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
+import re
 import sys
 
 import ntier_places
@@ -95,6 +97,55 @@ def differences(*both):
     return list(found.values())
 
 
+def asked_of_sessions(options):
+    """Return the parameters that the options of a connection set in PostgreSQL, as pairs of name and value.
+
+    Words end at blanks, and a backslash takes what follows as it is; see libpq's parameter C(options).
+    """
+    words = [re.sub(r"\\(.)", r"\1", word) for word in re.findall(r"(?:\\.|\S)+", options)]
+    pairs = []
+    while words:
+        word = words.pop(0)
+        if word == "-c" and words:
+            word = words.pop(0)
+        elif word.startswith(("-c", "--")):
+            word = word[2:]
+        name, _, value = word.partition("=")
+        pairs.append((name.replace("-", "_"), value))
+    return pairs
+
+
+def not_handed_on(settings):
+    """Return in words which options of the default database PgBouncer drops, and the database does not have for the site's role."""
+    default = settings.DATABASES.get("default") or {}
+    options = (default.get("OPTIONS") or {}).get("options")
+    if not options:
+        return []
+    found = []
+    with importlib.import_module("django.db").connection.cursor() as cursor:
+        for name, value in asked_of_sessions(options):
+            cursor.execute("SELECT current_setting(%s, true)", [name])
+            before = cursor.fetchone()[0]
+            # PostgreSQL's own spelling of the value, which counts for this statement alone.
+            cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
+            if cursor.fetchone()[0] != before:
+                # A list of names is no text in quotes.
+                said = (
+                    value
+                    if re.fullmatch(r'[\w", $]+', value) and "," in value
+                    else "'" + value.replace("'", "''") + "'"
+                )
+                found.append(
+                    f"{name} = {value}, where the database has {before!r}. On the database's host run: runuser -u postgres -- psql -c "
+                    f'"ALTER ROLE {default["USER"]} IN DATABASE {default["NAME"]} SET {name} TO {said}"'
+                )
+        if found:
+            # Its connection is not to be the next one's, which would see the old values once more.
+            with contextlib.suppress(Exception):
+                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    return found
+
+
 def _classes():
     module = sys.modules.get(NTIER_SITE["settings"])
     return [name for name, value in vars(module or object()).items() if isinstance(value, type)] if module else []
@@ -132,6 +183,18 @@ def main():
         if kinds:
             lines.append(f"After the overlay they were replaced: django.conf.settings is {kinds[0]}.")
         _refuse([*lines, f"{ALONE}."])
+    try:
+        dropped = not_handed_on(settings)
+    except Exception as error:
+        _refuse(["The database can't be asked for what DATABASES has in OPTIONS['options']:", f"  {chain(error)}"])
+    if dropped:
+        _refuse(
+            [
+                "PgBouncer does not hand on what DATABASES has in OPTIONS['options']:",
+                *(f"  {line}" for line in dropped),
+                "Then run this again: the settings may stay as they are.",
+            ]
+        )
     notes = [f"{line}. With settings_overlay: false that is the project's own affair" for line in wrong]
     notes += ntier_places.not_writable(settings, os.environ["NTIER_RELEASE"])
     print(MARK + json.dumps({"notes": notes}))
