@@ -13,6 +13,7 @@ import json
 import os
 import re
 import sys
+import warnings
 
 import ntier_places
 import ntier_site
@@ -122,6 +123,8 @@ def not_handed_on(settings):
     if not options:
         return []
     found = []
+    # Django warns of a query before its applications are there, which none of them is part of here.
+    warnings.filterwarnings("ignore", "Accessing the database", RuntimeWarning)
     with importlib.import_module("django.db").connection.cursor() as cursor:
         for name, value in asked_of_sessions(options):
             cursor.execute("SELECT current_setting(%s, true)", [name])
