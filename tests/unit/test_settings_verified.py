@@ -320,7 +320,7 @@ HERE = {"search_path": "app, public", "statement_timeout": "0"}
 def spelled(name, value):
     if name not in HERE:
         raise ValueError(f'unrecognized configuration parameter "{name}"')
-    return {"1500": "1500ms", "app,public": "app, public"}.get(value, value)
+    return {"1500": "1500ms"}.get(value, value)
 
 class DatabaseWrapper(Sqlite):
     init_commands = ()
@@ -345,10 +345,10 @@ class DatabaseWrapper(Sqlite):
             "-c search_path=app,public --statement-timeout=1500",
             [
                 "statement_timeout = 1500, where the database has '0'.",
-                "\"ALTER ROLE blog IN DATABASE blog SET statement_timeout TO '1500'\"",
+                "'ALTER ROLE blog IN DATABASE blog SET statement_timeout TO 1500'",
             ],
         ),
-        ("-csearch_path=shop,public", ['"ALTER ROLE blog IN DATABASE blog SET search_path TO shop,public"']),
+        ("-csearch_path=shop,public", ["'ALTER ROLE blog IN DATABASE blog SET search_path TO shop,public'"]),
         ("-c serch_path=app", ["can't be asked for what DATABASES has in OPTIONS"]),
     ],
 )

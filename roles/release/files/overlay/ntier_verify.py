@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import re
+import shlex
 import sys
 import warnings
 
@@ -131,16 +132,15 @@ def not_handed_on(settings):
             before = cursor.fetchone()[0]
             # PostgreSQL's own spelling of the value, which counts for this statement alone.
             cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
-            if cursor.fetchone()[0] != before:
+            # Of a list PostgreSQL keeps the blanks as they were written.
+            if re.sub(r"\s", "", cursor.fetchone()[0] or "") != re.sub(r"\s", "", before or ""):
                 # A list of names is no text in quotes.
-                said = (
-                    value
-                    if re.fullmatch(r'[\w", $]+', value) and "," in value
-                    else "'" + value.replace("'", "''") + "'"
-                )
+                plain = re.fullmatch(r'\d+|[\w$"]+(?:\s*,\s*[\w$"]+)+', value)
+                said = value if plain else "'" + value.replace("'", "''") + "'"
+                command = f"ALTER ROLE {default['USER']} IN DATABASE {default['NAME']} SET {name} TO {said}"
                 found.append(
-                    f"{name} = {value}, where the database has {before!r}. On the database's host run: runuser -u postgres -- psql -c "
-                    f'"ALTER ROLE {default["USER"]} IN DATABASE {default["NAME"]} SET {name} TO {said}"'
+                    f"{name} = {value}, where the database has {before!r}. On the database's host run: "
+                    f"runuser -u postgres -- psql -c {shlex.quote(command)}"
                 )
         if found:
             # Its connection is not to be the next one's, which would see the old values once more.
