@@ -433,7 +433,10 @@ def all_runs():
         "checked": Run(
             both_steps(build=True),
             tiers(ONE_BOX, ntier_memory_mb=2048, ntier_cores=2),
-            {"inventory/group_vars/all.yml": {"ntier_sites": [good_site()]}},
+            {
+                "inventory/group_vars/all.yml": {"ntier_sites": [good_site()], "ntier_secrets_file": "../secrets.yml"},
+                "secrets.yml": SECRETS,
+            },
             ("--check",),
         ),
         "good": Run(
