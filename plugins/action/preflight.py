@@ -405,7 +405,7 @@ class ActionModule(ActionBase):
             )
         missing = {name for name, *_rest in wrong}
         mistyped = rolevars.check_variables(hosts, specs, origin_of, faults)
-        alike = (*SHARED, "ntier_dns_leads_to", "ntier_given_up", "ntier_secrets_file")
+        alike = ("ntier_sites", *SHARED, "ntier_dns_leads_to", "ntier_given_up", "ntier_secrets_file")
         rolevars.check_agreement(hosts, [name for name in alike if name not in missing], faults)
         derived = yaml.safe_load((COLLECTION / "playbooks/group_vars/all.yml").read_text(encoding="utf-8"))
         own_names = [name for name in derived if name.startswith("ntier_")]  # and not what the playbooks tell Ansible

@@ -30,7 +30,7 @@ def topology(
 
 def addresses(variables: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """Return of a host's variables those that the topology reads."""
-    return {key: variables[key] for key in ("ntier_address", "ansible_host") if key in variables}
+    return {key: variables[key] for key in ("ntier_address", "ansible_host", "ansible_port") if key in variables}
 
 
 class FilterModule:

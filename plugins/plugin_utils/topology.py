@@ -8,10 +8,10 @@ of the inventory. An inventory that can't work ends here with all its faults, be
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import typing as t
 
+from . import addresses
 from .faults import Faults, did_you_mean, listed, shown
 from .sites import normalise_sites, virtual_hosts
 
@@ -68,7 +68,8 @@ _OTHER_WORDS = {
     "memcached": ("memcache", "memcaches", "memcacheds", "cache", "caches", "caching"),
     RETIRED: ("retire", "retiring", "leaving", "removed", "decommissioned"),
 }
-_HOST_NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")
+#: What a host may be called in the inventory, an IPv6 address among it: it stands in configuration files.
+_ALIAS = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*|[0-9a-f]*:[0-9a-f:.]+")
 
 
 def build(
@@ -81,7 +82,7 @@ def build(
     """Return the whole cluster as one value, or raise with every fault of the inventory.
 
     :arg groups: group name → host names, in inventory order.
-    :arg hosts: host name → its variables; read are C(ntier_address) and C(ansible_host).
+    :arg hosts: host name → its variables; read are C(ntier_address), C(ansible_host) and C(ansible_port).
     :arg sites: the value of C(ntier_sites), unchecked.
     :arg providers: tier → the software that the user chose for it; missing tiers have their default.
     :arg ports: tier → the TCP port that the user chose for it; missing tiers have their default.
@@ -106,7 +107,7 @@ def build(
     known = dict.fromkeys(name for tier in TIERS for name in members[tier])
     _check_groups(groups, members, retired, known, faults)
     _check_tiers(members, faults)
-    addresses = _addresses(dict.fromkeys([*known, *retired]), hosts, faults)
+    reached = _addresses(dict.fromkeys([*known, *retired]), hosts, faults)
     chosen = _providers(providers or {}, faults)
     normal_sites = normalise_sites(sites, faults)
     numbers = _ports(ports or {}, faults)
@@ -127,12 +128,12 @@ def build(
             for tier in TIERS
         },
         "hosts": {
-            name: {"address": addresses[name], "tiers": [tier for tier in TIERS if name in members[tier]]}
+            name: {"address": reached[name], "tiers": [tier for tier in TIERS if name in members[tier]]}
             for name in [*known, *retired]
         },
         "retired": retired,
         "endpoints": {
-            tier: [_endpoint(name, tier, members, addresses, numbers) for name in members[tier]] for tier in TIERS
+            tier: [_endpoint(name, tier, members, reached, numbers) for name in members[tier]] for tier in TIERS
         },
         "ports": numbers,
         "flows": _flows(members, numbers, normal_sites),
@@ -164,9 +165,8 @@ def _check_groups(
         if group in (*TIERS, RETIRED, "all", "ungrouped"):
             continue
         meant = _meant_tier(str(group))
-        strangers = [
-            name for name in names if name not in (retired if meant == RETIRED else members.get(meant or "", []))
-        ]
+        serving = [*known, *retired] if meant in TIERS and members[meant] else members.get(meant or "", retired)
+        strangers = [name for name in names if name not in serving]
         # A group of the user's own may bear such a name as long as nothing depends on it.
         if meant and (strangers or not names):
             faults.add(
@@ -293,18 +293,28 @@ def _meant_tier(group: str) -> str | None:
 def _addresses(names: t.Iterable[str], hosts: t.Mapping[str, t.Mapping[str, t.Any]], faults: Faults) -> dict[str, str]:
     result: dict[str, str] = {}
     owners: dict[str, str] = {}
+    names = list(names)
     for name in names:
         variables = hosts.get(name, {})
-        for variable in ("ntier_address", "ansible_host", "inventory_hostname"):
-            value = name if variable == "inventory_hostname" else variables.get(variable)
-            if value is not None:
-                break
-        said = f"host {name}" if variable == "inventory_hostname" else f"host {name}, {variable}"
-        text = str(value).strip()
-        address = _parse_address(text)
-        if address is None:
-            fix = f"Set ntier_address of {name} to the address at which the other hosts reach it"
-            faults.add(said, f"{shown(value)} is no address" if text else "is empty, so the host has no address", fix)
+        variable = next((word for word in ("ntier_address", "ansible_host") if word in variables), "")
+        said = f"host {name}, {variable}" if variable else f"host {name}"
+        fix = f"Set {variable or 'ansible_host'} of {name} to the address at which the other hosts reach it"
+        _check_port(name, variables.get("ansible_port"), faults)
+        if not _ALIAS.fullmatch(name):
+            faults.add(
+                f"host {shown(name)}",
+                "has a name that configuration files can't have",
+                "Use letters, digits, '-', '_' and '.', and set ansible_host to its address",
+            )
+            continue
+        try:
+            address = addresses.parse(variables[variable] if variable else name)
+        except addresses.AddressError as error:
+            faults.add(said, error.what, error.fix or fix)
+            continue
+        if addresses.is_local(address) and len(names) > 1:
+            what = f"{shown(address)} is the host that asks, whichever that is, and there are {len(names)} hosts"
+            faults.add(said, what, fix.replace("ansible_host", "ntier_address"))
             continue
         if address in owners:
             faults.add(
@@ -317,13 +327,10 @@ def _addresses(names: t.Iterable[str], hosts: t.Mapping[str, t.Mapping[str, t.An
     return result
 
 
-def _parse_address(text: str) -> str | None:
-    try:
-        parsed = ipaddress.ip_address(text)
-    except ValueError:
-        # 10.0.0.300 would pass as a host name.
-        return text.lower() if _HOST_NAME.fullmatch(text) and not re.fullmatch(r"[0-9.]+", text) else None
-    return None if parsed.is_unspecified or parsed.is_multicast else str(parsed)
+def _check_port(name: str, port: t.Any, faults: Faults) -> None:
+    """Note a port that Ansible can't connect to."""
+    if port is not None and not (re.fullmatch(r"[0-9]{1,5}", str(port)) and 0 < int(port) < 65536):
+        faults.add(f"host {name}, ansible_port", f"{shown(port)} is no TCP port", "Use a number from 1 to 65535")
 
 
 def _providers(providers: t.Mapping[str, t.Any], faults: Faults) -> dict[str, str]:

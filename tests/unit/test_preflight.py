@@ -237,6 +237,7 @@ def all_runs():
             {
                 "inventory/group_vars/all.yml": VARIABLES,
                 "inventory/group_vars/web.yml": "\n\nweb_ipv6: 'no'\ndatabase_provider: mysql\n",
+                "inventory/host_vars/box2.yml": "ntier_sites: []\n",
             },
         ),
         "sources": Run(
@@ -514,12 +515,13 @@ FAULTS = {
         "inventory/group_vars/all.yml:9: variable ntier_memory_shares: is {'databse': 50}. ",
         "inventory/group_vars/web.yml:3: variable web_ipv6: is 'no', a text. It has to be true or false",
         "inventory/group_vars/web.yml:4: variable database_provider: is 'mysql'. Use postgresql.",
+        "variable ntier_sites: is [{'name': 'blog', 'domains': ['blog.example.com'], 'sourc... for box1 and [] for box2, and reaches more hosts",
         "variable database_provider: is 'mysql' for box1 and not set for box3, and reaches more hosts than the one that it is set for.",
         "group webs: is no tier, so box3 would not serve as web. Name the group 'web'.",
         "host box4: is in no tier. Put it in one of the groups load_balancer, web, media, memcached and database",
         "group database: is empty: no host would keep the sites' rows. Put a host in it",
         "group load_balancer: is empty, and box1 and box2 are 2 web hosts. Put a host in it, or keep one web host.",
-        "host box2, ansible_host: '10.0.0.300' is no address. Set ntier_address of box2",
+        "host box2, ansible_host: '10.0.0.300' is no address. Set ansible_host of box2",
         "ntier_sites, site blog: has the unknown key 'setings'. Did you mean 'settings'?",
         "ntier_sites, site blog: has no 'settings'. Name its settings module",
     ],

@@ -312,26 +312,71 @@ def test_the_address_of_a_host(variables, address):
     assert build(hosts={"box1": variables})["hosts"]["box1"]["address"] == address
 
 
+@pytest.mark.parametrize("variable", ["ntier_address", "ansible_host"])
 @pytest.mark.parametrize(
-    ("variables", "where", "value"),
+    ("value", "what", "fix"),
     [
-        ({"ntier_address": ""}, "host box1, ntier_address", "is empty"),
-        ({"ntier_address": "10.0.0.300"}, "host box1, ntier_address", "'10.0.0.300'"),
-        ({"ntier_address": "0.0.0.0"}, "host box1, ntier_address", "'0.0.0.0'"),
-        ({"ntier_address": "::"}, "host box1, ntier_address", "'::'"),
-        ({"ntier_address": "224.0.0.1"}, "host box1, ntier_address", "'224.0.0.1'"),
-        ({"ntier_address": 10}, "host box1, ntier_address", "10 is no address"),
-        ({"ansible_host": "10.0.0"}, "host box1, ansible_host", "'10.0.0'"),
-        ({"ansible_host": "two words"}, "host box1, ansible_host", "'two words'"),
-        ({"ansible_host": "http://box1"}, "host box1, ansible_host", "'http://box1'"),
-        ({"ansible_host": "-box1"}, "host box1, ansible_host", "'-box1'"),
+        ("", "is empty", None),
+        (None, "is empty", None),
+        ("10.0.0.300", "'10.0.0.300' is no address", None),
+        ("10.0.0", "'10.0.0' is no address", None),
+        (10, "10 is no address", None),
+        ("0.0.0.0", "'0.0.0.0' stands for every address", None),
+        ("::", "'::' stands for every address", None),
+        ("224.0.0.1", "is a multicast address", None),
+        ("255.255.255.255", "is a reserved or broadcast address", None),
+        ("240.1.2.3", "is a reserved or broadcast address", None),
+        ("169.254.7.8", "is a link-local address", None),
+        ("fe80::1", "is a link-local address", None),
+        ("fe80::1%eth0", "is a link-local address", None),
+        ("::ffff:192.0.2.5", "is an IPv4 address in the form of an IPv6 address", "Write 192.0.2.5."),
+        ("[2001:db8::5]", "is no address", "Write 2001:db8::5, without brackets."),
+        ("[2001:db8::5]:2222", "is no address", "Write 2001:db8::5, without brackets, and ansible_port: 2222."),
+        ("ssh://192.0.2.5", "is no address", "Write 192.0.2.5 alone."),
+        ("http://box1/", "is no address", "Write box1 alone."),
+        ("deploy@192.0.2.5", "is no address", "Write 192.0.2.5, and ansible_user: deploy."),
+        ("192.0.2.5:2222", "is no address", "Write 192.0.2.5, and ansible_port: 2222."),
+        ("192.0.2.5/24", "is no address", "Write 192.0.2.5, without the length of the network's prefix."),
+        ("192,0,2,5", "is no address", "Write 192.0.2.5."),
+        (["192.0.2.5", "192.0.2.6"], "is a list, and a host has one address", "Write one address."),
+        ("two words", "'two words' is no address", None),
+        ("-box1", "'-box1' is no address", None),
+        ("db1..example.com", "is no address", None),
+        (f"{'a' * 64}.example.com", "is no address", None),
     ],
 )
-def test_a_host_without_a_usable_address_is_refused(variables, where, value):
-    (fault,) = faults_of(hosts={"box1": variables})
-    assert fault.startswith(where)
-    assert value in fault
-    assert "Set ntier_address of box1" in fault
+def test_a_host_without_a_usable_address_is_refused(variable, value, what, fix):
+    (fault,) = faults_of(hosts={"box1": {variable: value}})
+    assert fault.startswith(f"host box1, {variable}: ")
+    assert what in fault
+    assert fault.endswith(fix or f"Set {variable} of box1 to the address at which the other hosts reach it.")
+
+
+@pytest.mark.parametrize("address", ["localhost", "127.0.0.1", "127.1.2.3", "::1"])
+def test_an_address_that_every_host_has_is_one_for_a_box_alone(address):
+    assert faults_of(hosts={"box1": {"ansible_host": address}}) == []
+    (fault,) = faults_of(FIGURE_2, hosts={"db1": {"ansible_host": address}})
+    assert fault.startswith(f"host db1, ansible_host: '{address}' is the host that asks, whichever that is")
+    assert "Set ntier_address of db1" in fault
+    assert faults_of(FIGURE_2, hosts={"db1": {"ansible_host": address, "ntier_address": "192.0.2.9"}}) == []
+
+
+@pytest.mark.parametrize("port", [0, 65536, 99999, "ssh", "", True])
+def test_a_port_that_ansible_can_not_connect_to_is_refused(port):
+    (fault,) = faults_of(hosts={"box1": {"ansible_port": port}})
+    assert fault == f"host box1, ansible_port: {port!r} is no TCP port. Use a number from 1 to 65535."
+    assert faults_of(hosts={"box1": {"ansible_port": "2222"}}) == []
+
+
+def test_a_host_may_be_called_by_its_address():
+    for name in ("192.0.2.7", "2001:db8::7", "::7"):
+        assert build({tier: [name] for tier in ONE_BOX}, hosts={name: {}})["hosts"][name]["address"] == name
+
+
+@pytest.mark.parametrize("name", ["web 2", "../web2", "web:2", "wéb", "web\n2", "-web"])
+def test_a_host_has_a_name_that_configuration_files_can_have(name):
+    (fault,) = faults_of({tier: [name] for tier in ONE_BOX}, hosts={name: {"ansible_host": "192.0.2.7"}})
+    assert "has a name that configuration files can't have" in fault
 
 
 def test_a_host_name_that_is_no_address_is_refused():
@@ -376,6 +421,22 @@ def test_a_tier_under_a_misspelt_name_is_refused_with_the_tier_that_is_empty_for
 def test_a_group_of_the_user_with_such_a_name_is_allowed_as_long_as_nothing_depends_on_it(group):
     groups = inventory({tier: ["box1"] for tier in topology.TIERS}, **{group: ["box1"]})
     assert faults_of(groups, ports={"web": 8080}) == []
+
+
+@pytest.mark.parametrize("group", ["django", "app", "nginx", "medium", "storage", "cache", "postgres"])
+def test_a_group_of_the_users_own_around_hosts_that_all_serve_is_no_misspelt_tier(group):
+    """Its name means a tier that has hosts, so nothing is lost by it."""
+    groups = inventory({**{tier: ["box1"] for tier in topology.TIERS}, "web": ["box1", "web2"], "database": ["db1"]})
+    groups[group] = ["box1", "web2", "db1"]
+    groups["all"] = ["box1", "web2", "db1"]
+    assert [fault for fault in faults_of(groups, ports={"web": 8080}) if fault.startswith("group")] == []
+
+
+@pytest.mark.parametrize(("tier", "group"), [("load_balancer", "lb"), ("memcached", "cache")])
+def test_a_tier_that_may_be_empty_is_meant_by_another_name_while_it_is(tier, group):
+    groups = {name: ["box1"] for name in topology.TIERS if name != tier}
+    (fault,) = faults_of(inventory(groups, **{group: ["box1"]}), ports={"web": 8080})
+    assert fault.startswith(f"group {group}: is no tier, so box1 would not serve as {tier}")
 
 
 @pytest.mark.parametrize("group", ["staging", "berlin", "ssd", "all_hosts", "monitored", "eu"])
