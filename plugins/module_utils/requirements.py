@@ -16,7 +16,11 @@ HANDED = {"--pre", "--trusted-host", "--require-hashes"}
 _SHORT = {"-i": "--index-url", "-f": "--find-links", "-r": "--requirement", "-c": "--constraint", "-e": "--editable"}
 _OPTION = re.compile(r"(--?[A-Za-z][A-Za-z0-9-]*)(?:\s*=\s*|\s+|$)(.*)")
 _HASH = re.compile(r"--hash[=\s]\s*([A-Za-z0-9]+:[0-9A-Fa-f]+)")
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s\"'@]+@")
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s\"']+@")
+#: Words in the credentials of an address that are the same for everybody. What stands beside them is the password.
+_NO_SECRETS = {"git", "oauth2", "x-access-token", "x-oauth-basic", "x-token-auth", "__token__", "gitlab-ci-token"}
+#: No user has a name as long as the shortest tokens are.
+_TOKEN = 20
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>,;\])}]+")
 
 
@@ -256,6 +260,13 @@ def credentials_in(*texts):
 
 
 def passwords_in(url):
-    """Return what of an address must not be shown."""
+    """Return what of an address must not be shown: a password, or a token in the place of the user's name."""
     match = _CREDENTIALS.search(url or "")
-    return [word for word in re.split("[:@]", match.group()) if word][-1:] if match else []
+    if not match:
+        return []
+    user, _, password = match.group()[:-1].partition(":")
+    found = [password] if password and password not in _NO_SECRETS else []
+    alone = not found and not re.match(r"(git\+)?ssh:", url)
+    if user and user not in _NO_SECRETS and (alone or len(user) >= _TOKEN):
+        found.insert(0, user)
+    return found

@@ -123,7 +123,7 @@ def ask_git(source, key_file):
     except subprocess.TimeoutExpired:
         return None, f"no answer within 60 seconds. {REACH}"
     if done.returncode:
-        return None, f"{releases.last_lines(done.stderr)}\n{REACH}"
+        return None, f"{requirements.masked(releases.last_lines(done.stderr))}\n{REACH}"
     commit = releases.pick_revision(done.stdout, version)
     return commit, None if commit else f"it has no branch, tag or commit '{version}'. Correct the version, or push it."
 
@@ -179,9 +179,12 @@ def main():
         },
         supports_check_mode=True,
     )
+    names = [site["name"] for site in module.params["sites"]]
     for site in module.params["sites"]:
-        for word in requirements.passwords_in(site["source"].get("index")):
-            module.no_log_values.add(word)
+        for place in ("index", "location"):
+            # A short word, or one in a site's name, would be cut out of folders and releases as well, which others read.
+            words = [word for word in requirements.passwords_in(site["source"].get(place)) if len(word) > 5]
+            module.no_log_values.update(word for word in words if not any(word in name for name in names))
     try:
         result = compare_with_targets(module.params) if module.params["targets"] is not None else compare(module)
     except SourceError as error:
@@ -225,7 +228,7 @@ def compare(module):
             if error and not module.check_mode:
                 place = f" on host {module.params['host']}" if module.params.get("host") else ""
                 failures[site["name"]] = (
-                    f"Site {site['name']}{place}: its source {source['location']} can't be fetched: {error}"
+                    f"Site {site['name']}{place}: its source {requirements.masked(source['location'])} can't be fetched: {error}"
                 )
         site = {**site, "source": source}
         inputs = releases.inputs_digest(site)

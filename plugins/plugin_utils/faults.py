@@ -7,6 +7,8 @@ from __future__ import annotations
 import difflib
 import typing as t
 
+from ansible_collections.ntier.django.plugins.module_utils.requirements import masked
+
 
 class InventoryError(ValueError):
     """The input can't work. ``faults`` lists one sentence for each thing that is wrong."""
@@ -57,8 +59,8 @@ def listed(words: t.Iterable[t.Any]) -> str:
 
 
 def shown(value: t.Any) -> str:
-    """Return a value as it stands in a message, cut at 60 characters."""
-    text = repr(str(value)) if isinstance(value, str) else repr(value)
+    """Return a value as it stands in a message, without passwords of addresses, and cut at 60 characters."""
+    text = masked(repr(str(value)) if isinstance(value, str) else repr(value))
     return text if len(text) <= 60 else text[:57] + "..."
 
 

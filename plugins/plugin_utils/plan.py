@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.ntier.django.plugins.module_utils.requirements import masked
+
 from . import asis, wiring
 from .faults import listed
 from .topology import NFS_PORT
@@ -147,7 +149,7 @@ def _doors(topology: t.Mapping[str, t.Any], doors: t.Mapping[str, t.Any]) -> lis
 def _site(site: t.Mapping[str, t.Any]) -> list[list[str]]:
     source = site["source"]
     where = {
-        "git": f"{source['location']} at {source.get('version')}",
+        "git": f"{masked(source['location'])} at {source.get('version')}",
         "path": f"folder {source['location']}",
         "package": f"package {source['location']}",
     }[source["kind"]]

@@ -11,6 +11,8 @@ import re
 import typing as t
 from urllib.parse import urlsplit
 
+from ansible_collections.ntier.django.plugins.module_utils.requirements import masked
+
 from . import journal
 from .faults import listed
 
@@ -247,7 +249,7 @@ def not_released(
 def reason(result: t.Mapping[str, t.Any], count: int = 20) -> str:
     """Return why a task failed: the last lines of its program, else its message; of a loop, those of the items that failed.
 
-    A remedy follows where the program's words name a fault that has one.
+    A remedy follows where the program's words name a fault that has one. Addresses are without their passwords.
 
     :arg result: the result of the task.
     """
@@ -266,7 +268,7 @@ def reason(result: t.Mapping[str, t.Any], count: int = 20) -> str:
         ]
         everything += output or str(item.get("msg") or "")
     remedy = next((sentence for symptom, sentence in ADVICE if re.search(symptom, everything)), None)
-    return "\n".join([*lines, *([f"{remedy}."] if remedy else [])])
+    return masked("\n".join([*lines, *([f"{remedy}."] if remedy else [])]))
 
 
 def _lived(name: str, by_release: t.Mapping[str | None, t.Sequence[str]], count: int, failed: str, new: str) -> list[str]:  # fmt: skip

@@ -103,6 +103,13 @@ def test_every_kind_of_source_is_named_with_its_revision():
     assert "package c==1.2" in text
 
 
+def test_the_password_of_a_repository_is_not_in_the_plan():
+    source = {"git": "https://me:hunter2@git.example.com/a.git", "version": "v1"}
+    text = "\n".join(render(build(sites=[a_site("a", source=source)])))
+    assert "https://***@git.example.com/a.git at v1" in text
+    assert "hunter2" not in text
+
+
 def ways_of(cluster):
     """Return who talks to whom as the plan says it: rows of words, and the ports as one."""
     lines = render(cluster)

@@ -217,6 +217,10 @@ def test_git_is_asked_for_branches_and_annotated_tags(tmp_path):
     commit, error = release_state.ask_git({"location": str(tmp_path / "nowhere"), "version": "main"}, None)
     assert commit is None
     assert "nowhere" in error
+    commit, error = release_state.ask_git({"location": "nosuch://me:hunter2@git.example.com/a.git"}, None)
+    assert commit is None
+    assert "nosuch" in error
+    assert "hunter2" not in error
 
 
 class Exit(Exception):
@@ -267,6 +271,39 @@ def test_the_password_of_an_index_is_kept_out_of_the_output(state_module):
     source = {"kind": "package", "location": "shop==1", "revision": "1", "index": "https://me:s3cret@x.example/simple"}
     assert state_module({**SITE, "source": source})["no_log"] == {"s3cret"}
     assert state_module(SITE)["no_log"] == set()
+
+
+@pytest.mark.parametrize(
+    ("credentials", "hidden"),
+    [
+        ("me:s3cret@", {"s3cret"}),
+        ("me:s3@cret:1@", {"s3@cret:1"}),
+        ("my-t0ken@", {"my-t0ken"}),
+        ("my-t0ken:@", {"my-t0ken"}),
+        ("my-t0ken:x-oauth-basic@", {"my-t0ken"}),
+        ("x-access-token:my-t0ken@", {"my-t0ken"}),
+        (f"{'my-t0ken' * 4}:x@", {"my-t0ken" * 4}),
+        ("git@", set()),
+        ("me:blog@", set()),
+        ("", set()),
+    ],
+)
+def test_what_of_a_repositorys_address_is_a_secret_is_kept_out_of_the_output(
+    state_module, monkeypatch, credentials, hidden
+):
+    monkeypatch.setattr(release_state, "ask_git", lambda source, key: (None, "no"))
+    location = f"https://{credentials}x.example/a.git"
+    source = {"kind": "git", "location": location, "version": "main", "revision": ""}
+    found = state_module({**SITE, "source": source})
+    assert found["no_log"] == hidden
+    shown = f"https://{'***@' if credentials else ''}x.example/a.git"
+    assert f"its source {shown} can't be fetched" in found["msg"]
+
+
+def test_the_user_of_ssh_is_no_secret(state_module, monkeypatch):
+    monkeypatch.setattr(release_state, "ask_git", lambda source, key: ("f" * 40, None))
+    source = {"kind": "git", "location": "ssh://deploy@x.example/a.git", "version": "main", "revision": ""}
+    assert state_module({**SITE, "source": source})["no_log"] == set()
 
 
 def test_a_changed_configuration_needs_a_release(state_module, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from clusters import a_site, three_sites
 
 from ansible_collections.ntier.django.plugins.plugin_utils import sites
-from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults
+from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults, shown
 
 PACKAGE = {"package": "some-shop==1.2"}
 GIT = {"git": "https://git.example.com/blog.git"}
@@ -568,3 +568,8 @@ def test_a_domain_that_is_given_twice_is_served_once():
     assert sites.virtual_hosts(normal(a_site(domains=["a.example.com", "A.example.com"]))) == [
         {"domains": ["a.example.com"], "sites": ["blog"]}
     ]
+
+
+def test_a_value_is_shown_without_the_passwords_of_its_addresses():
+    assert shown("https://me:hunter2@git.example.com/a.git") == "'https://***@git.example.com/a.git'"
+    assert shown([{"git": "https://t0ken@x.example/a"}]) == "[{'git': 'https://***@x.example/a'}]"

@@ -397,6 +397,7 @@ def test_a_site_that_fails_ends_no_run_before_the_others_are_live():
             ["lb1 says no"],
         ),
         ({"results": [{"failed": True, "cmd": ["a", "b"], "stderr": "why"}]}, ["a b", "why"]),
+        ({"msg": "fatal: no 'https://me:a@b@x.example/a.git'"}, ["fatal: no 'https://***@x.example/a.git'"]),
         ({}, []),
     ],
 )
