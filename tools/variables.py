@@ -1,4 +1,4 @@
-"""Write docs/variables.md from the roles' argument_specs and defaults: variables.py [--check]."""
+"""Write docs/variables.md and the README of each role from its argument_specs and defaults: variables.py [--check]."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import sys
+import textwrap
 import typing as t
 from pathlib import Path
 
@@ -117,14 +118,44 @@ def keys_of(options: dict[str, t.Any]) -> list[str]:
     return lines
 
 
+def specs_of(folder: Path) -> dict[str, t.Any]:
+    """Return what a role says of its main entry point."""
+    return yaml.safe_load((folder / "meta/argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]["main"]
+
+
 def role_section(folder: Path) -> list[str]:
-    """Return the lines about one role."""
-    specs = yaml.safe_load((folder / "meta/argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]["main"]
+    """Return the lines about one role on the page of variables."""
+    return ["", f"### {folder.name}", "", plain(specs_of(folder)["short_description"]), "", *role_tables(folder)]
+
+
+def role_readme(folder: Path) -> str:
+    """Return the README of one role."""
+    specs = specs_of(folder)
+    description = specs.get("description", [])
+    lines = [
+        f"# ntier.django.{folder.name}",
+        "",
+        "<!-- Written by tools/variables.py from meta/argument_specs.yml. -->",
+    ]
+    for text in [specs["short_description"], *([description] if isinstance(description, str) else description)]:
+        lines += ["", *textwrap.wrap(plain(text), 118, break_long_words=False, break_on_hyphens=False)]
+    lines += ["", "The playbooks of the collection call this role. To use it in a play of your own, see"]
+    lines += ["[A role alone](../../README.md#a-role-alone). The documentation starts at the collection's"]
+    lines += ["[README](../../README.md).", "", "## Variables", ""]
+    lines += [
+        "**the cluster's** means: the playbooks set it from inventory, sites and memory. The value after *alone* is the"
+    ]
+    lines += ["default without them.", "", *role_tables(folder), "", "## License", "", "GPL-3.0-or-later"]
+    return "\n".join(lines) + "\n"
+
+
+def role_tables(folder: Path) -> list[str]:
+    """Return the tables of a role's variables and of their keys."""
+    specs = specs_of(folder)
     defaults = yaml.safe_load((folder / "defaults/main.yml").read_text(encoding="utf-8")) or {}
     file = folder / "vars/main.yml"
     internal = yaml.safe_load(file.read_text(encoding="utf-8")) or {} if file.exists() else {}
-    lines = ["", f"### {folder.name}", "", plain(specs["short_description"]), ""]
-    lines += ["| Variable | Type | Default | Meaning |", "| --- | --- | --- | --- |"]
+    lines = ["| Variable | Type | Default | Meaning |", "| --- | --- | --- | --- |"]
     inner: list[str] = []
     for name, option in specs["options"].items():
         default = "required" if option.get("required") else default_of(defaults[name], internal)
@@ -153,23 +184,38 @@ def shares() -> str:
 
 
 def render() -> str:
-    """Return the whole page."""
+    """Return the whole page of variables."""
     lines = HEAD.replace("{shares}", shares()).splitlines()
     for specs in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml")):
         lines += role_section(specs.parents[1])
     return "\n".join(lines) + "\n"
 
 
+def pages() -> dict[Path, str]:
+    """Return every generated page with its text."""
+    roles = sorted(path.parents[1] for path in (ROOT / "roles").glob("*/meta/argument_specs.yml"))
+    return {TARGET: render(), **{folder / "README.md": role_readme(folder) for folder in roles}}
+
+
+def stale() -> list[str]:
+    """Return the generated pages that are missing or do not say what they should."""
+    return [
+        path.relative_to(ROOT).as_posix()
+        for path, text in pages().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+
+
 def main(arguments: list[str]) -> int:
-    """Write the page, or with --check say whether it is up to date."""
+    """Write the pages, or with --check say whether they are up to date."""
     if arguments == ["--check"]:
-        fresh = TARGET.exists() and TARGET.read_text(encoding="utf-8") == render()
-        print(f"{TARGET.relative_to(ROOT)} is {'up to date' if fresh else 'stale: run python tools/variables.py'}")
-        return 0 if fresh else 1
+        found = stale()
+        print(f"stale: {', '.join(found)}; run python tools/variables.py" if found else "all pages are up to date")
+        return 1 if found else 0
     if arguments:
         sys.exit(__doc__)
-    TARGET.parent.mkdir(exist_ok=True)
-    TARGET.write_text(render(), encoding="utf-8")
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
     return 0
 
 

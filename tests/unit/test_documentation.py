@@ -32,7 +32,11 @@ from ansible_collections.ntier.django.plugins.plugin_utils import (
 from ansible_collections.ntier.django.plugins.plugin_utils.faults import Faults
 
 README = (ROOT / "README.md").read_text()
-PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
+PROJECT = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY", "CODE_OF_CONDUCT", "MAINTAINERS")]
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text()
+    for path in [*PROJECT, *ROOT.glob("docs/*.md"), *ROOT.glob("roles/*/README.md")]
+}
 TROUBLES = PAGES["docs/troubleshooting.md"]
 BOX = ["web", "media", "memcached", "database"]
 ROLES = {path.name: path for path in (ROOT / "roles").iterdir()}
@@ -264,7 +268,7 @@ def test_version_and_least_ansible_core_are_those_of_the_collection():
     version = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
     assert f"ntier-django-{version}.tar.gz" in README
     assert f"**This version, {version}," in README
-    assert yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["requires_ansible"] == ">=2.19.0"
+    assert yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["requires_ansible"] == ">=2.19.0,<2.22.0"
     assert "ansible-core 2.19 or newer" in README
     first, *_others, last = topology.RUNNABLE
     assert f"builds figures {first} to {last}" in README
@@ -281,11 +285,15 @@ def test_every_collection_that_the_roles_use_is_a_dependency_and_named():
 # --- docs/variables.md --------------------------------------------------------------------------------------------
 
 
-def test_the_page_of_variables_is_up_to_date():
+def test_the_generated_pages_are_up_to_date():
     spec = importlib.util.spec_from_file_location("variables", ROOT / "tools/variables.py")
     variables = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(variables)
-    assert PAGES["docs/variables.md"] == variables.render(), "stale: run python tools/variables.py"
+    assert {path.relative_to(ROOT).as_posix() for path in variables.pages()} == {
+        "docs/variables.md",
+        *(f"roles/{name}/README.md" for name in ROLES),
+    }
+    assert variables.stale() == [], "stale: run python tools/variables.py"
 
 
 def test_the_page_of_variables_has_those_of_the_cluster():

@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 
 import pytest
+import yaml
 from conftest import ROOT
 
 
@@ -33,7 +34,17 @@ def test_the_archive_holds_what_is_callable_and_the_examples(archive):
         names = tar.getnames()
     assert {"README.md", "LICENSE", "CHANGELOG.md", "meta", "playbooks", "plugins", "roles", "inventories"} <= tops
     assert not tops & {"molecule", "tests", "tools", "build", ".ansible", ".venv", ".git", ".ci", "Makefile"}
+    assert not tops & {".github", ".editorconfig", ".pre-commit-config.yaml", ".gitignore", "pyproject.toml"}
+    assert {path.relative_to(ROOT).as_posix() for path in ROOT.glob("roles/*/README.md")} <= {*names}
     assert not [name for name in names if "__pycache__" in name or "ntier_secrets" in name or "_cache" in name]
+
+
+def test_the_execution_environment_names_files_of_the_archive(archive):
+    with tarfile.open(archive) as tar:
+        names = tar.getnames()
+        wanted = yaml.safe_load(tar.extractfile("meta/execution-environment.yml"))["dependencies"]
+    assert {*wanted} == {"python", "system"}
+    assert {*wanted.values()} <= {*names}
 
 
 def test_the_installed_collection_works_by_name(archive, tmp_path):
