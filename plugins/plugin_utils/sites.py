@@ -8,6 +8,7 @@ import re
 import typing as t
 import zlib
 
+from . import values
 from .faults import Faults, did_you_mean, listed, shown, type_name
 from .processes import normalise_processes
 
@@ -39,6 +40,15 @@ SITE_KEYS: dict[str, tuple[tuple[type, ...], t.Any]] = {
     "health_path": ((str,), "/"),
     "uid": ((int,), 0),
 }
+#: The least and the most of a site's numbers. A day is the longest request, a year the longest cache.
+BOUNDS = {
+    "upload_limit_mb": (1, 1 << 20),
+    "timeout_seconds": (1, 86400),
+    "workers": (0, 1000),
+    "threads": (0, 1000),
+    "anonymous_cache_seconds": (0, 31536000),
+    "page_cache_seconds": (0, 31536000),
+}
 SOURCE_KINDS = ("git", "path", "package")
 #: Keys that go with each kind of source, beside the kind itself: name → default.
 SOURCE_KEYS: dict[str, dict[str, str]] = {
@@ -53,10 +63,6 @@ CERTIFICATE_KEYS = (("file", "key_file"), ("acme",))
 UIDS = range(20000, 40000)
 
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
-_DOMAIN = re.compile(
-    r"^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", re.IGNORECASE
-)
-_IPV6 = re.compile(r"^\[[0-9a-f:.]+\]$", re.IGNORECASE)
 _PREFIX = re.compile(r"^(/[A-Za-z0-9._~-]+)+$")
 _MODULE = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
 _APPLICATION = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
@@ -65,7 +71,6 @@ _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 _PINNED = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._, -]+\])?==[A-Za-z0-9][A-Za-z0-9._!+-]*$")
 #: What systemd does not take in an environment file.
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_REVISION = re.compile(r"^[A-Za-z0-9_][\w./@+-]*$")
 _RESERVED_DATABASES = ("postgres", "template0", "template1", "pgbouncer")
 #: Names that are no roles to PostgreSQL, however they are quoted, and the one by which a database is copied when it moves.
 _RESERVED_USERS = ("public", "none", "ntier_handover")
@@ -120,7 +125,8 @@ def _normalise(raw: t.Any, number: int, faults: Faults) -> dict[str, t.Any] | No
     if not isinstance(raw, dict):
         faults.add(f"ntier_sites, item {number}", f"is {type_name(raw)}, not a dictionary", "Start it with '- name: …'")
         return None
-    where = f"ntier_sites, site {raw['name']!s}" if raw.get("name") else f"ntier_sites, item {number}"
+    named = raw.get("name") and str(raw["name"]).isprintable()
+    where = f"ntier_sites, site {raw['name']}" if named else f"ntier_sites, item {number}"
     for key in raw:
         if key not in SITE_KEYS:
             better = did_you_mean(str(key), SITE_KEYS)
@@ -138,7 +144,9 @@ def _normalise(raw: t.Any, number: int, faults: Faults) -> dict[str, t.Any] | No
         value = raw.get(key, default)
         # True is an int in Python, but 'workers: yes' is a slip.
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-            faults.add(where, f"'{key}' is {shown(value)}, {type_name(value)}", f"It has to be {type_name(types[0]())}")
+            quotes = ": write it in quotes" if types == (str,) and isinstance(value, (bool, int, float)) else ""
+            fix = f"It has to be {type_name(types[0]())}{quotes}"
+            faults.add(where, f"'{key}' is {shown(value)}, {type_name(value)}", fix)
             value = None
         site[key] = value
     _check_values(site, where, faults)
@@ -155,6 +163,12 @@ def _normalise(raw: t.Any, number: int, faults: Faults) -> dict[str, t.Any] | No
     site["database"] = _normalise_database(site, where, faults)
     site["processes"] = normalise_processes(site["processes"], where, faults)
     return site if site["name"] else None
+
+
+def _add(faults: Faults, where: str, name: str, fault: values.Fault) -> None:
+    """Note what a check of a value has returned, if anything."""
+    if fault:
+        faults.add(where, f"{name} {fault[0]}".strip(), fault[1])
 
 
 _REQUIRED_FIX = {
@@ -189,12 +203,7 @@ def _check_values(site: dict[str, t.Any], where: str, faults: Faults) -> None:
         if not site["domains"]:
             faults.add(where, "'domains' is an empty list", _REQUIRED_FIX["domains"])
         for domain in site["domains"]:
-            if not isinstance(domain, str) or not (_DOMAIN.fullmatch(domain) or _IPV6.fullmatch(domain)):
-                faults.add(
-                    where,
-                    f"the domain {shown(domain)} is no host name",
-                    "Write it without scheme, port and path, as in www.example.com",
-                )
+            _add(faults, where, f"the domain {shown(domain)}", values.domain(domain))
         site["domains"] = [domain.lower() for domain in site["domains"] if isinstance(domain, str)]
     if prefix and not prefix.startswith("/"):
         faults.add(where, f"the prefix {shown(prefix)} has no slash in front", f"Write prefix: /{prefix.strip('/')}")
@@ -202,6 +211,8 @@ def _check_values(site: dict[str, t.Any], where: str, faults: Faults) -> None:
         faults.add(
             where, f"the prefix {shown(prefix)} is no path", "Write it as /shop: a slash in front, none at the end"
         )
+    elif prefix:
+        _add(faults, where, "", values.prefix(prefix))
     if site["settings"] is not None and not _MODULE.fullmatch(site["settings"]):
         faults.add(
             where, f"settings {shown(site['settings'])} is no module name", "Write it with dots, as in mysite.settings"
@@ -213,31 +224,16 @@ def _check_values(site: dict[str, t.Any], where: str, faults: Faults) -> None:
                 f"{key} {shown(site[key])} is no application",
                 f"Write module:variable, as in mysite.{key}:application",
             )
-    if site["health_path"] is not None and not site["health_path"].startswith("/"):
-        faults.add(
-            where,
-            f"health_path {shown(site['health_path'])} has no slash in front",
-            f"Write health_path: /{site['health_path']}",
-        )
-    for key, least in (
-        ("upload_limit_mb", 1),
-        ("timeout_seconds", 1),
-        ("workers", 0),
-        ("threads", 0),
-        ("anonymous_cache_seconds", 0),
-        ("page_cache_seconds", 0),
-    ):
-        if site[key] is not None and site[key] < least:
-            faults.add(where, f"'{key}' is {site[key]}", f"The least is {least}")
+    for key, check in (("health_path", values.url_path), ("python", values.python)):
+        if site[key] is not None:
+            _add(faults, where, key, check(site[key]))
+    for key, (least, most) in BOUNDS.items():
+        if site[key] is not None and not least <= site[key] <= most:
+            bound = f"The least is {least}" if site[key] < least else f"The most is {most}"
+            faults.add(where, f"'{key}' is {site[key]}", bound)
     domain = site["media_domain"]
-    if domain and not _DOMAIN.fullmatch(domain):
-        faults.add(
-            where,
-            f"the media_domain {shown(domain)} is no host name",
-            "Write it without scheme, port and path, as in media.example.com",
-        )
-    elif domain and domain.startswith("*."):
-        faults.add(where, f"the media_domain {shown(domain)} is no single name", "Write one, as in media.example.com")
+    if domain:
+        _add(faults, where, f"the media_domain {shown(domain)}", values.domain(domain, single=True))
     site["media_domain"] = (domain or "").lower()
     if site["uid"] and not 1000 <= site["uid"] < 60000:
         faults.add(where, f"'uid' is {site['uid']}", "Use a number from 1000 to 59999, or leave the key out")
@@ -251,7 +247,7 @@ def _check_values(site: dict[str, t.Any], where: str, faults: Faults) -> None:
     for package in site["packages"] or []:
         if not isinstance(package, str):
             faults.add(where, f"packages has {shown(package)}", "List requirement specifiers such as 'sentry-sdk~=2.0'")
-        elif "\n" in package or re.match(r"\s*-(?!e\s)", package):
+        elif "\n" in package or not re.match(r"\s*(-e\s+)?[\w./]", package):
             what = f"packages has {shown(re.sub(r'(?<=://)[^/@ ]+@', '***@', package))}, which is no requirement"
             faults.add(where, what, "Write options, such as one for an index, into the project's requirement file")
 
@@ -297,14 +293,10 @@ def _normalise_source(source: t.Any, where: str, faults: Faults) -> dict[str, st
             "source.index is no address of a package index",
             "Write one such as https://packages.example.com/simple",
         )
-    if kind == "git" and not _REVISION.fullmatch(result["version"]):
-        faults.add(
-            where,
-            f"source.version {shown(result['version'])} is no branch, tag or commit",
-            "Write one, such as main or v1.2",
-        )
-    if kind == "git" and isinstance(location, str) and location.startswith("-"):
-        faults.add(where, f"source.git {shown(location)} is no address of a repository", "Write its URL")
+    if kind == "git":
+        _add(faults, where, "source.version", values.revision(result["version"]))
+        if isinstance(location, str) and location:
+            _add(faults, where, "source.git", values.repository(location))
     return result
 
 
@@ -339,6 +331,8 @@ def _normalise_database(site: dict[str, t.Any], where: str, faults: Faults) -> d
             faults.add(where, f"database.extensions is {shown(value)}", "Give it a list of names, such as [pg_trgm]")
         else:
             result[key] = value
+    for name in result["extensions"]:
+        _add(faults, where, "database.extensions:", values.extension(name))
     for key in ("name", "user"):
         value = result[key]
         no_role = key == "user" and value in _RESERVED_USERS

@@ -296,12 +296,20 @@ def test_a_site_whose_name_is_no_role_to_postgresql(name):
         ({"name": "root"}, "the name 'root' belongs to the system", "Choose another name, such as root_site."),
         ({"name": "media"}, "the name 'media' can't be a folder of its own: /srv/media is", "such as media_site."),
         ({"domains": []}, "'domains' is an empty list", "List the host names"),
-        ({"domains": ["https://example.com"]}, "the domain 'https://example.com' is no host name", "without scheme"),
-        ({"domains": ["example.com:8000"]}, "the domain 'example.com:8000' is no host name", "port"),
-        ({"domains": ["example.com/shop"]}, "the domain 'example.com/shop' is no host name", "path"),
-        ({"domains": ["example.com\n"]}, "is no host name", "www.example.com"),
-        ({"domains": ["my_site.example.com"]}, "'my_site.example.com' is no host name", "www.example.com"),
-        ({"domains": [5]}, "the domain 5 is no host name", "www.example.com"),
+        ({"domains": ["https://example.com"]}, "the domain 'https://example.com' is no host name", "Write example.com."),
+        ({"domains": ["example.com:8000"]}, "the domain 'example.com:8000' is no host name", "Write example.com."),
+        ({"domains": ["example.com/shop"]}, "the domain 'example.com/shop' is no host name", "Write example.com."),
+        ({"domains": ["example.com\n"]}, "is no host name", "Write example.com."),
+        ({"domains": ["example.com."]}, "is no host name", "Write example.com."),
+        ({"domains": ["münchen.example"]}, "is no host name", "Write xn--mnchen-3ya.example."),
+        ({"domains": ["*"]}, "is no host name", "*.example.com stands for every name below one."),
+        ({"domains": ["www.*.com"]}, "is no host name", "A '*' stands for the first part"),
+        ({"domains": ["::1"]}, "is no host name", "Write [::1]."),
+        ({"domains": ["[:::]"]}, "is no IPv6 address in brackets", "Write one, as in [2001:db8::7]."),
+        ({"domains": ["192.0.2.300"]}, "is no IPv4 address", "Correct it."),
+        ({"domains": ["a" * 64 + ".example"]}, "is no host name", "no part of it has more than 63 characters"),
+        ({"domains": ["my_site.example.com"]}, "'my_site.example.com' is no host name", "Host names have no '_'. Write my-site.example.com"),
+        ({"domains": [5]}, "the domain 5 is a whole number and no host name", "Write it in quotes"),
         ({"prefix": "shop"}, "the prefix 'shop' has no slash in front", "Write prefix: /shop"),
         ({"prefix": "shop/"}, "the prefix 'shop/' has no slash in front", "Write prefix: /shop."),
         ({"prefix": "/shop/"}, "the prefix '/shop/' is no path", "none at the end"),
@@ -313,17 +321,33 @@ def test_a_site_whose_name_is_no_role_to_postgresql(name):
         ({"settings": "blog/settings.py"}, "settings 'blog/settings.py' is no module name", "mysite.settings"),
         ({"settings": ""}, "settings '' is no module name", "mysite.settings"),
         ({"wsgi": "blog.wsgi"}, "wsgi 'blog.wsgi' is no application", "mysite.wsgi:application"),
-        ({"health_path": "up"}, "health_path 'up' has no slash in front", "Write health_path: /up"),
+        ({"health_path": "up"}, "health_path 'up' has no slash in front", "Write /up."),
+        ({"health_path": "/a b"}, "health_path '/a b' is no path", "with %20 for a blank"),
+        ({"health_path": "//up"}, "health_path '//up' is no path", "as a browser sends it"),
+        ({"python": "rm -rf"}, "python 'rm -rf' is no version of Python", "such as 3.13"),
+        ({"python": "2.7"}, "python '2.7' is too old for Django", "such as 3.13"),
+        ({"prefix": "/_ntier"}, "the prefix '/_ntier' is the collection's own", "Choose another."),
+        ({"prefix": "/.well-known/acme-challenge/x"}, "is the collection's own", "Choose another."),
+        ({"settings": False}, "'settings' is False, a boolean", "It has to be a text: write it in quotes."),
+        ({"workers": 1001}, "'workers' is 1001", "The most is 1000."),
+        ({"upload_limit_mb": 1 << 30}, "'upload_limit_mb' is 1073741824", "The most is 1048576."),
+        ({"packages": ["; rm"]}, "packages has '; rm', which is no requirement", "requirement file"),
+        ({"database": {"extensions": ["pg_trgm; DROP TABLE x"]}}, "is no name of an extension", "such as pg_trgm."),
+        ({"source": {"git": "my project"}}, "source.git 'my project' is no address", "Write its URL"),
+        ({"source": {"git": "ext::sh -c whoami"}}, "is no address of a repository", "Write its URL"),
+        ({"source": {"git": "https://me:hunter2@git.example.com/a b"}}, "'https://***@git.example.com/a b'", "Write its URL"),
+        ({"source": {"git": "../mysite"}}, "is a path, which the web hosts would look for on themselves", "source: {path: FOLDER}"),
+        ({"source": {"git": "https://git.example.com/x", "version": "v1..2"}}, "is no branch, tag or commit", "such as main"),
         ({"upload_limit_mb": 0}, "'upload_limit_mb' is 0", "The least is 1"),
         ({"timeout_seconds": 0}, "'timeout_seconds' is 0", "The least is 1"),
         ({"workers": -1}, "'workers' is -1", "The least is 0"),
         ({"threads": -1}, "'threads' is -1", "The least is 0"),
         ({"anonymous_cache_seconds": -5}, "'anonymous_cache_seconds' is -5", "The least is 0"),
         ({"page_cache_seconds": -1}, "'page_cache_seconds' is -1", "The least is 0"),
-        ({"media_domain": "https://m.example.com"}, "the media_domain 'https://m.example.com' is no host name", "as in media.example.com."),
-        ({"media_domain": "m.example.com:80"}, "the media_domain 'm.example.com:80' is no host name", "Write it without"),
-        ({"media_domain": "m.example.com/x"}, "the media_domain 'm.example.com/x' is no host name", "Write it without"),
-        ({"media_domain": "my_media.example.com"}, "'my_media.example.com' is no host name", "Write it without"),
+        ({"media_domain": "https://m.example.com"}, "the media_domain 'https://m.example.com' is no host name", "Write m.example.com."),
+        ({"media_domain": "m.example.com:80"}, "the media_domain 'm.example.com:80' is no host name", "Write m.example.com."),
+        ({"media_domain": "m.example.com/x"}, "the media_domain 'm.example.com/x' is no host name", "Write m.example.com."),
+        ({"media_domain": "my_media.example.com"}, "'my_media.example.com' is no host name", "Write my-media.example.com"),
         ({"media_domain": "[2001:db8::1]"}, "the media_domain '[2001:db8::1]' is no host name", "Write it without"),
         ({"media_domain": "*.example.com"}, "the media_domain '*.example.com' is no single name", "Write one, as in media.example.com."),
         ({"media_domain": "blog.example.com"}, "the media_domain blog.example.com is a domain of site blog", "such as media.example.com."),
@@ -372,9 +396,39 @@ def test_a_site_whose_name_is_no_role_to_postgresql(name):
 )  # fmt: skip
 def test_a_value_that_cant_work_is_refused(more, what, fix):
     (fault,) = faults_of({**a_site(), **more})
-    assert fault.startswith("ntier_sites, site ")
+    assert fault.startswith(("ntier_sites, site ", "ntier_sites, item 1: the name"))
+    assert fault.isprintable()
     assert what in fault
     assert fix in fault.split(what)[1]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        *({"domains": [name]} for name in ("example.com", "*.example.com", "[2001:db8::7]", "192.0.2.7", "localhost")),
+        *(
+            {"python": text}
+            for text in ("python3", "3.13", "3.13.1", "cpython@3.12", ">=3.11", "/opt/python/bin/python3")
+        ),
+        *(
+            {"source": {"git": text}}
+            for text in (
+                *(
+                    "https://git.example.com/x.git",
+                    "ssh://git@git.example.com:2222/x.git",
+                    "git@git.example.com:me/x.git",
+                ),
+                *("gitea:me/x.git", "file:///srv/git/x.git", "/srv/git/x.git", "https://me:word@git.example.com/x.git"),
+            )
+        ),
+        {"prefix": "/.well-known/ours"},
+        {"packages": ["-e ./libs/ours", "./libs/ours", "git+https://git.example.com/x.git", "sentry-sdk~=2.0"]},
+        {"database": {"extensions": ["uuid-ossp", "pg_trgm"]}},
+        {"health_path": "/health/?full=1"},
+    ],
+)
+def test_values_that_work_are_taken(more):
+    assert faults_of({**a_site(), **more}) == []
 
 
 @pytest.mark.parametrize(
