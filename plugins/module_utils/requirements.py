@@ -264,7 +264,7 @@ def passwords_in(url):
     match = _CREDENTIALS.search(url or "")
     if not match:
         return []
-    user, _, password = match.group()[:-1].partition(":")
+    user, _colon, password = match.group()[:-1].partition(":")
     found = [password] if password and password not in _NO_SECRETS else []
     alone = not found and not re.match(r"(git\+)?ssh:", url)
     if user and user not in _NO_SECRETS and (alone or len(user) >= _TOKEN):

@@ -112,7 +112,7 @@ def asked_of_sessions(options):
             word = words.pop(0)
         elif word.startswith(("-c", "--")):
             word = word[2:]
-        name, _, value = word.partition("=")
+        name, _equals, value = word.partition("=")
         pairs.append((name.replace("-", "_"), value))
     return pairs
 
